@@ -36,7 +36,7 @@ from kvmref.processor.vmcs_fields import (
 )
 from kvmref.trace import Kind
 
-Value = int | str | None | list["Value"] | dict[str, int]
+Value = int | str | None | list[int] | list[list[int]] | list[dict[str, int]] | dict[str, int]
 """An observed value: a number, the name of a VMCS, a list, an entry of the vmcs02 pool, nothing."""
 
 GPR_NAMES: Final = (
@@ -68,23 +68,11 @@ class Key:
     level: str
     """``l1`` or ``l0``."""
     kind: Kind
-    """How a number is written. In lists and pool entries, `LIST_KINDS` says it for each element."""
+    """How a number is written; the elements of lists have kinds of their own."""
     doc: str
     """What it is."""
     read: Callable[[vcpu_vmx], Value]
     """How to get it; changes nothing."""
-
-
-LIST_KINDS: Final[dict[str, tuple[Kind, ...]]] = {
-    "irr": (Kind.NUMBER,),
-    "dr": (Kind.BITS,),
-    "arch.pdptrs": (Kind.BITS,),
-    "run.ex": (Kind.NUMBER, Kind.BITS),
-    "run.internal": (Kind.NUMBER, Kind.NUMBER, Kind.BITS, Kind.BITS),
-    "run.debug": (Kind.NUMBER, Kind.BITS, Kind.BITS, Kind.BITS),
-}
-"""The kinds of the elements of lists; the last one repeats. ``pinned`` and ``nested.pool`` hold
-addresses (bits) and counts (numbers)."""
 
 
 def _rip(vmx: vcpu_vmx) -> int:
