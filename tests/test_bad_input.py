@@ -461,7 +461,7 @@ def test_a_hook_in_a_hook_in_a_hook(tmp_path: Path) -> None:
     hook = '{"op":"at","event":"vmentry","count":1,"do":'
     file = write(tmp_path / "hooks.jsonl", [INIT])
     with file.open("a") as stream:
-        stream.write(hook * 800 + '{"op":"nmi"}' + "}" * 800 + "\n")
+        stream.write(hook * 340 + '{"op":"nmi"}' + "}" * 340 + "\n")
     assert f"{file}:2: nested too deeply (accepted: a few levels)" == message(file)
 
 

@@ -17,6 +17,7 @@ from kvmref.kernel.linux_3_3.boot import capability_msrs, create_vcpu
 from kvmref.kernel.linux_3_3.include.kvm_host import (
     IN_GUEST_MODE,
     KVM_REQ_EVENT,
+    PAGE_SHIFT,
     VCPU_REGS_RIP,
     kvm_make_request,
     kvm_vcpu_exiting_guest_mode,
@@ -24,6 +25,7 @@ from kvmref.kernel.linux_3_3.include.kvm_host import (
 from kvmref.kernel.linux_3_3.kvm_cache_regs import kvm_register_write
 from kvmref.kernel.linux_3_3.outside.environment import Environment
 from kvmref.kernel.linux_3_3.outside.host import reschedule_interrupt
+from kvmref.kernel.linux_3_3.outside.memory import PAGES, gfn_to_memslot
 from kvmref.kernel.linux_3_3.vmx.event_injection import vmx_set_nmi_mask
 from kvmref.kernel.linux_3_3.vmx.host_state import vmx_vcpu_load, vmx_vcpu_put
 from kvmref.kernel.linux_3_3.vmx.nested_instructions import free_nested
@@ -99,7 +101,7 @@ class Machine:
     def __init__(self, setup: Setup = DEFAULT_SETUP) -> None:
         """Make a machine from *setup*; the same as `reset`.
 
-        Raises `kvmref.kernel.linux_3_3.boot.UnsupportedHostError` if KVM does not load on such a host.
+        Raises `kvmref.kernel.linux_3_3.boot.UnsupportedHostError` if KVM cannot load there.
         """
         self.reset(setup)
 
@@ -192,9 +194,9 @@ class Machine:
             case Sched(cpu):
                 self._schedule(processor.cpu if cpu is None else cpu)
             case Unmap(gva):
-                env.unmapped.add(gva >> 12 & 0xFFF)
+                env.unmapped.add((gva >> PAGE_SHIFT) % PAGES)
             case Map(gva):
-                env.unmapped.discard(gva >> 12 & 0xFFF)
+                env.unmapped.discard((gva >> PAGE_SHIFT) % PAGES)
             case WriteVmcs12(gpa, fields, zero):
                 self._write_vmcs12(gpa, fields, zero)
             case PokeVmcs12(fields):
@@ -271,8 +273,10 @@ class Machine:
         self.vmx.cpu = cpu
 
     def _write_vmcs12(self, gpa: int, fields: dict[str, int], zero: bool) -> None:
-        """Store members of ``struct vmcs12`` on the guest page that contains *gpa*."""
-        page = self.env.memory.page_at(gpa >> 12)
+        """Store members of ``struct vmcs12`` on the guest page at *gpa*, if there is one."""
+        if not gfn_to_memslot(self.env, gpa >> PAGE_SHIFT):
+            return
+        page = self.env.memory.page_at(gpa >> PAGE_SHIFT)
         if zero:
             page.data[:] = bytes(len(page.data))
         _store_members(kmap_vmcs12(page), fields)

@@ -38,10 +38,18 @@ class Vmcs:
         return {names[field]: value for field, value in self.fields.items() if value}
 
 
+class _NoFields(dict[u32, u64]):
+    """The fields of a VMCS that does not exist: there is none to read or to write."""
+
+    def __setitem__(self, field: u32, value: u64) -> None:
+        """Refuse to write, as reading does."""
+        raise KeyError(field)
+
+
 def _no_vmcs() -> Vmcs:
     """Return a region without fields, so that an access to it is an error."""
     vmcs = Vmcs("none")
-    vmcs.fields.clear()
+    vmcs.fields = _NoFields()
     return vmcs
 
 

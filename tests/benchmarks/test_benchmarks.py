@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+import pytest
+
 from kvmref.harness.recordings import load
 from kvmref.kernel.setup import Setup
 from kvmref.machine.machine import Machine
@@ -125,7 +127,8 @@ def test_copy(benchmark: Benchmark) -> None:
     benchmark(machine.fork)
 
 
-def test_import(benchmark: Benchmark) -> None:
-    """A new interpreter imports the package and the names that it offers."""
-    command = [sys.executable, "-c", "from kvmref import Machine, Setup, steps"]
+@pytest.mark.parametrize("statement", ["import kvmref", "from kvmref import Machine, Setup, steps"])
+def test_import(benchmark: Benchmark, statement: str) -> None:
+    """A new interpreter imports the package, without and with the names that it offers."""
+    command = [sys.executable, "-c", statement]
     benchmark.pedantic(lambda: subprocess.run(command, check=True), rounds=20)

@@ -116,7 +116,6 @@ def load_module(
     ops = vmx_x86_ops()
     if hardware_setup(module, kvm, ops, env) < 0:
         raise UnsupportedHostError("the host's VMX capability MSRs lack something that KVM needs")
-    kvm.tdp_enabled = module.enable_ept
     return module, ops
 
 
@@ -147,7 +146,6 @@ def create_vcpu(setup: Setup, env: Environment) -> vcpu_vmx:
         loaded_vmcs=vmcs01,
         vpid=int(module.enable_vpid),
     )
-    vmx.arch.xcr0 = 1
     if setup.irqchip:
         vmx.arch.apic = kvm_lapic()
     loaded_vmcs_init(env, vmcs01)

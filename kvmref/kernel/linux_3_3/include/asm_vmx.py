@@ -142,6 +142,9 @@ APIC_ACCESS_TYPE: Final = 0xF000
 TYPE_LINEAR_APIC_INST_WRITE: Final = 1 << 12
 
 # Access rights of segments (SDM volume 3, table 25-2).
+AR_TYPE_ACCESSES_MASK: Final = 1
+AR_TYPE_WRITEABLE_MASK: Final = 1 << 2
+AR_TYPE_CODE_MASK: Final = 1 << 3
 AR_TYPE_MASK: Final = 0x0F
 AR_TYPE_BUSY_64_TSS: Final = 11
 AR_UNUSABLE_MASK: Final = 1 << 16

@@ -131,6 +131,7 @@ PAGE_MASK: Final = 0xFFFFFFFFFFFFF000
 INVALID_PAGE: Final = 0xFFFFFFFFFFFFFFFF
 UNMAPPED_GVA: Final = 0xFFFFFFFFFFFFFFFF
 
+SELECTOR_TI_MASK: Final = 1 << 2
 SELECTOR_RPL_MASK: Final = 0x03
 
 TASK_SWITCH_GATE: Final = 3
@@ -226,6 +227,7 @@ class kvm_vcpu_arch:
     apic_base: u64 = 0
     apic: kvm_lapic | None = None
     mp_state: s32 = 0
+    sipi_vector: s32 = 0
     mmu: kvm_mmu = field(default_factory=kvm_mmu)
     exception: kvm_queued_exception = field(default_factory=kvm_queued_exception)
     interrupt: kvm_queued_interrupt = field(default_factory=kvm_queued_interrupt)
@@ -332,12 +334,12 @@ class struct_kvm:
     apic_access_page_addr: u64
     """``page_to_phys`` of ``kvm->arch.apic_access_page``."""
     ept_identity_map_addr: u64
+    bsp_vcpu_id: u32 = 0
+    """``vcpu_id`` of the bootstrap processor."""
     efer_reserved_bits: u64 = 0xFFFFFFFFFFFFFAFE
     """Global of ``x86.c``: bits of EFER that a guest may not set."""
     host_xcr0: u64 = 7
     """Global of ``x86.c``: XCR0 of the host."""
-    tdp_enabled: bool = False
-    """Global of ``mmu.c``: two-dimensional paging is in use."""
 
 
 @dataclass(slots=True, eq=False, repr=False, kw_only=True)
@@ -408,6 +410,14 @@ class struct_kvm_x86_ops:
     write_tsc_offset: Callable[[kvm_vcpu, u64], None]
     compute_tsc_offset: Callable[[kvm_vcpu, u64], u64]
     read_l1_tsc: Callable[[kvm_vcpu], u64]
+
+
+def kvm_vcpu_is_bsp(vcpu: kvm_vcpu) -> bool:
+    """Tell whether *vcpu* is the bootstrap processor.
+
+    Source: include/linux/kvm_host.h:774-777
+    """
+    return vcpu.kvm.bsp_vcpu_id == vcpu.vcpu_id
 
 
 def kvm_vcpu_exiting_guest_mode(vcpu: kvm_vcpu) -> int:

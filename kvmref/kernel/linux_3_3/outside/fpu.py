@@ -6,9 +6,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmref.integers import u32, u64
+from kvmref.kernel.linux_3_3.include.kvm_host import XSTATE_FP, kvm_vcpu
+from kvmref.kernel.linux_3_3.include.processor_flags import X86_CR0_ET
 
 if TYPE_CHECKING:
     from kvmref.kernel.linux_3_3.outside.environment import Environment
+
+
+def fx_init(vcpu: kvm_vcpu) -> int:
+    """Make the guest's FPU state, for which there is always memory: return 0, not -ENOMEM."""
+    vcpu.arch.xcr0 = XSTATE_FP
+    vcpu.arch.cr0 |= X86_CR0_ET
+    return 0
 
 
 def unlazy_fpu(env: Environment) -> None:

@@ -145,6 +145,11 @@ def need_resched(env: Environment) -> bool:
     return env.need_resched
 
 
+def schedule(env: Environment) -> None:
+    """Give up the CPU; when this returns, the thread has it again and need not give it up."""
+    env.need_resched = False
+
+
 def signal_pending(env: Environment) -> bool:
     """Tell whether a signal waits for the thread."""
     env.trace.point("signal_pending")
@@ -165,6 +170,19 @@ def rdmsr(processor: Processor, msr: u32) -> tuple[u32, u32]:
     """Return the low and the high half of an MSR of the host."""
     value = processor.rdmsr(msr)
     return value & U32, value >> 32
+
+
+def rdmsr_safe(processor: Processor, msr: u32) -> tuple[int, u32, u32]:
+    """Return 0 and the halves of an MSR of the host, or -EIO for one that it lacks; it has all."""
+    return 0, *rdmsr(processor, msr)
+
+
+def wrmsr_safe(msr: u32, low: u32, high: u32) -> int:
+    """Return 0 if the host has an MSR and takes a value for it, else -EIO; it takes all.
+
+    Nothing is stored: what is written here is what has just been read.
+    """
+    return 0
 
 
 def kvm_cpu_vmxon(env: Environment) -> None:

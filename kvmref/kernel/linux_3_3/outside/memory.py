@@ -72,6 +72,7 @@ class _BadPage(page):
 
     def __deepcopy__(self, memo: dict[int, object]) -> page:
         """Return the page itself, so that it is still known for what it is."""
+        memo[id(self)] = self
         return self
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvmref.integers import U16, s32, u32, u64
+from kvmref.integers import U16, u32, u64
 from kvmref.kernel.linux_3_3.include.kvm import EFAULT, ENOMEM
 from kvmref.kernel.linux_3_3.include.kvm_host import (
     INVALID_PAGE,
@@ -133,11 +133,6 @@ def kvm_mmu_invlpg(vcpu: kvm_vcpu, gva: u64) -> None:
 def kvm_mmu_unprotect_page_virt(vcpu: kvm_vcpu, gva: u64) -> int:
     """Stand for giving up shadow page tables that a guest's page is protected for; return 0."""
     vcpu.env.trace.event(("mmu_unprotect", gva))
-    return 0
-
-
-def kvm_mmu_get_spte_hierarchy(vcpu: kvm_vcpu, addr: u64) -> s32:
-    """Return how many shadow page-table entries translate *addr*; there are none."""
     return 0
 
 

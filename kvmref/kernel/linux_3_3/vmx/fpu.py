@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Giving the FPU to the guest and taking it back; CR0 and CR4 as L2 reads them (vmx.c:1524-1586)."""
+"""Giving the FPU to the guest and taking it back; CR0 and CR4 as L2 sees them (vmx.c:1524-1586)."""
 
 from __future__ import annotations
 

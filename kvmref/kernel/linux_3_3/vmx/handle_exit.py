@@ -55,6 +55,7 @@ from kvmref.kernel.linux_3_3.vmx.capabilities import (
 )
 from kvmref.kernel.linux_3_3.vmx.event_injection import vmx_interrupt_allowed
 from kvmref.kernel.linux_3_3.vmx.exception_exits import handle_exception, handle_machine_check
+from kvmref.kernel.linux_3_3.vmx.invalid_guest_state import handle_invalid_guest_state
 from kvmref.kernel.linux_3_3.vmx.nested_entry import handle_vmlaunch, handle_vmresume
 from kvmref.kernel.linux_3_3.vmx.nested_exit import nested_vmx_vmexit
 from kvmref.kernel.linux_3_3.vmx.nested_exit_handled import nested_vmx_exit_handled
@@ -147,12 +148,13 @@ NMI_BLOCKED_LIMIT_NS: Final = 1000000000
 def vmx_handle_exit(vcpu: kvm_vcpu) -> int:
     """Handle the last exit: 1 if the guest can go on, 0 for user space, negative for an error.
 
-    The emulation of invalid guest state is off; with it the C code would start here.
-
     Source: arch/x86/kvm/vmx.c:5846-5925
     """
     vmx = to_vmx(vcpu)
     exit_reason = vmx.exit_reason
+
+    if vmx.emulation_required and vmx.module.emulate_invalid_guest_state:
+        return handle_invalid_guest_state(vcpu)
 
     # An event for L1 may have waited for L2 to run, and EVENT lasts for one entry only.
     if vmx.nested.nested_run_pending:

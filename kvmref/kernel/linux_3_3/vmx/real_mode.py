@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Real mode on hosts without unrestricted guest: virtual-8086 mode in disguise (vmx.c:2660-2817)."""
+"""Real mode without unrestricted guest: virtual-8086 mode in disguise (vmx.c:2660-2817)."""
 
 from __future__ import annotations
 

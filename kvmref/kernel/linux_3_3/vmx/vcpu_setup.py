@@ -22,6 +22,7 @@ from kvmref.kernel.linux_3_3.include.kvm_host import (
     VCPU_SREG_GS,
     VCPU_SREG_SS,
     kvm_vcpu,
+    kvm_vcpu_is_bsp,
 )
 from kvmref.kernel.linux_3_3.include.msr_index import (
     MSR_FS_BASE,
@@ -33,6 +34,7 @@ from kvmref.kernel.linux_3_3.include.msr_index import (
 from kvmref.kernel.linux_3_3.include.processor_flags import X86_CR0_CD, X86_CR0_ET, X86_CR0_NW
 from kvmref.kernel.linux_3_3.kvm_cache_regs import kvm_read_cr0, kvm_register_write, kvm_rip_write
 from kvmref.kernel.linux_3_3.outside.cpuid import X86_FEATURE_RDTSCP, kvm_find_cpuid_entry
+from kvmref.kernel.linux_3_3.outside.fpu import fx_init
 from kvmref.kernel.linux_3_3.outside.host import (
     APIC_REGS_PA,
     IO_BITMAP_A_PA,
@@ -40,8 +42,10 @@ from kvmref.kernel.linux_3_3.outside.host import (
     MSR_AUTOLOAD_GUEST_PA,
     MSR_AUTOLOAD_HOST_PA,
     MSR_BITMAP_LEGACY_PA,
+    rdmsr_safe,
     srcu_read_lock,
     srcu_read_unlock,
+    wrmsr_safe,
 )
 from kvmref.kernel.linux_3_3.outside.irqchip import kvm_set_apic_base
 from kvmref.kernel.linux_3_3.outside.time import kvm_write_tsc
@@ -216,7 +220,13 @@ def vmx_vcpu_setup(vmx: vcpu_vmx) -> int:
         vmx.arch.pat = host_pat & U32
 
     for i in range(len(vmx_msr_index)):
-        # No MSR is missing on the modelled hosts, so rdmsr_safe and wrmsr_safe never refuse one.
+        index = vmx_msr_index[i]
+
+        err, data_low, data_high = rdmsr_safe(processor, index)
+        if err < 0:
+            continue
+        if wrmsr_safe(index, data_low, data_high) < 0:
+            continue
         vmx.guest_msrs.append(shared_msr_entry(index=i, data=0, mask=U64))
         vmx.nmsrs += 1
 
@@ -233,7 +243,7 @@ def vmx_vcpu_setup(vmx: vcpu_vmx) -> int:
 
 
 def vmx_vcpu_reset(vcpu: kvm_vcpu) -> int:
-    """Put the bootstrap processor into the state after a reset.
+    """Put a virtual CPU into the state after a reset; 0, or an error if it lacks memory.
 
     Source: arch/x86/kvm/vmx.c:3824-3941
     """
@@ -248,13 +258,25 @@ def vmx_vcpu_reset(vcpu: kvm_vcpu) -> int:
 
     vmx.arch.regs[VCPU_REGS_RDX] = RDX_INIT_VALUE
     kvm_set_cr8(vmx, 0)
-    kvm_set_apic_base(vmx, 0xFEE00000 | MSR_IA32_APICBASE_ENABLE | MSR_IA32_APICBASE_BSP)
+    msr = 0xFEE00000 | MSR_IA32_APICBASE_ENABLE
+    if kvm_vcpu_is_bsp(vmx):
+        msr |= MSR_IA32_APICBASE_BSP
+    kvm_set_apic_base(vmx, msr)
+
+    ret = fx_init(vmx)
+    if ret != 0:
+        return ret
 
     vmx_segment_cache_clear(vmx)
 
     seg_setup(vcpu, VCPU_SREG_CS)
-    vmcs_write16(vcpu, GUEST_CS_SELECTOR, 0xF000)
-    vmcs_writel(vcpu, GUEST_CS_BASE, 0x000F0000)
+    # The base should be 0xFFFF0000, which virtual-8086 mode does not allow.
+    if kvm_vcpu_is_bsp(vmx):
+        vmcs_write16(vcpu, GUEST_CS_SELECTOR, 0xF000)
+        vmcs_writel(vcpu, GUEST_CS_BASE, 0x000F0000)
+    else:
+        vmcs_write16(vcpu, GUEST_CS_SELECTOR, (vmx.arch.sipi_vector << 8) & U64)
+        vmcs_writel(vcpu, GUEST_CS_BASE, (vmx.arch.sipi_vector << 12) & U64)
 
     seg_setup(vcpu, VCPU_SREG_DS)
     seg_setup(vcpu, VCPU_SREG_ES)
@@ -277,7 +299,10 @@ def vmx_vcpu_reset(vcpu: kvm_vcpu) -> int:
     vmcs_writel(vcpu, GUEST_SYSENTER_EIP, 0)
 
     vmcs_writel(vcpu, GUEST_RFLAGS, 0x02)
-    kvm_rip_write(vcpu, 0xFFF0)
+    if kvm_vcpu_is_bsp(vmx):
+        kvm_rip_write(vcpu, 0xFFF0)
+    else:
+        kvm_rip_write(vcpu, 0)
     kvm_register_write(vcpu, VCPU_REGS_RSP, 0)
 
     vmcs_writel(vcpu, GUEST_DR7, 0x400)
