@@ -58,6 +58,22 @@ class InputError(KvmrefError):
         return text if self.accepted is None else f"{text} (accepted: {self.accepted})"
 
 
+class InvalidVectorError(KvmrefError):
+    """A vector or a starting point isn't what it should be, for one or more reasons.
+
+    Its text has a line for each of its *errors*.
+    """
+
+    def __init__(self, errors: tuple[InputError, ...]) -> None:
+        """Say what all is wrong."""
+        super().__init__(errors)
+        self.errors = errors
+
+    def __str__(self) -> str:
+        """Return the lines that describe the errors."""
+        return "\n".join(str(error) for error in self.errors)
+
+
 class UnknownKeyError(KvmrefError):
     """Somebody asked for an observation key that doesn't exist."""
 

@@ -21,7 +21,7 @@ LAYERS = (
     {"kernel"},
     {"machine"},
     {"harness"},
-    {"cli"},
+    {"cli", "conformance", "pytest_plugin"},
 )
 """What there is in the package, from the ground up; each layer may import those before it."""
 

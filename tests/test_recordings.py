@@ -294,7 +294,7 @@ def test_a_value_is_written_as_recordings_write_it(key: str, value: Any, written
 
 def test_a_value_of_the_wrong_shape_can_be_shown_too() -> None:
     assert [1, 2] == spelled((Kind.BITS,), [1, 2])
-    assert '["vmexit", 1]' == write_event(("vmexit", 1))
+    assert '["vmexit",1]' == write_event(("vmexit", 1))
 
 
 def test_what_is_read_by_its_shape_is_written_by_its_shape() -> None:

@@ -31,12 +31,20 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command("check", "kvmref.cli.check", "run vectors on an implementation, and explain failures"),
     Command("replay", "kvmref.cli.replay", "replay recordings of Linux and compare every detail"),
+    Command("serve", "kvmref.cli.serve", "answer for the reference on standard input and output"),
+    Command("smoke", "kvmref.cli.smoke", "tell whether an adapter speaks the wire protocol"),
+    Command("trace", "kvmref.cli.trace", "show what the reference does in a vector, step by step"),
+    Command("vectors", "kvmref.cli.vectors", "list the vectors, check files, export all as JSON"),
+    Command("explain", "kvmref.cli.explain", "say what a vector is about, and where to read on"),
 )
 """Every sub-command, in the order in which the help shows them."""
 
 _EXAMPLES: Final = """\
 examples:
+  kvmref check
+  kvmref check --implementation "./my-hypervisor --kvmref" --report report.html
   kvmref replay conformance/recordings/*.jsonl.gz
   kvmref replay --help
 """

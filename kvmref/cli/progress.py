@@ -20,6 +20,13 @@ def watched() -> bool:
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar of *total* steps; what the context gives is called after each of them."""
+    with status_bar(title, total) as advance:
+        yield lambda: advance(title)
+
+
+@contextmanager
+def status_bar(status: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar of *total* steps with a *status*; after each step the new one is called for."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -29,9 +36,12 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[], None]]:
         TimeElapsedColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    ) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(status, total=total)
+        yield lambda status: progress.update(task, advance=1, description=status)

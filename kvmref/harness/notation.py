@@ -18,6 +18,7 @@ from typing import Final, TypeVar, Union, get_args, get_origin
 
 from kvmref.errors import InputError
 from kvmref.integers import Width
+from kvmref.machine.keys import Value
 from kvmref.trace import EVENTS, Event, Kind
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def nullable(item: Reader[T]) -> Reader[T | None]:
     return read
 
 
-def reader_of(shape: Shape) -> Reader[object]:
+def reader_of(shape: Shape) -> Reader[Value]:
     """Return the reader of values of *shape*."""
     match shape:
         case Kind.VMCS:
@@ -286,32 +287,49 @@ def read_event(value: object) -> Event:
         if len(arguments) != 1:
             raise mismatch(value, f"{name} with one object")
         named = obj(arguments[0])
-        require_keys(named, readers, name)
+        if named.keys() != readers.keys():
+            require_keys(named, readers, name)
         arguments = [named[argument] for argument in readers]
     elif len(arguments) != len(readers):
         raise mismatch(value, f"{name} with {', '.join(readers)}")
     event: list[str | int | bytes] = [name]
-    for (argument, reader), given in zip(readers.items(), arguments, strict=True):
-        event.append(read_at(argument, reader, given))
+    given = iter(arguments)
+    for argument, reader in readers.items():
+        try:
+            event.append(reader(next(given)))
+        except InputError as error:
+            raise error.within(argument) from None
     return tuple(event)
 
 
 def read_log(value: object) -> list[Event]:
     """Read a log."""
-    return [read_at(index, read_event, item) for index, item in enumerate(array(value))]
+    log: list[Event] = []
+    for item in array(value):
+        try:
+            log.append(read_event(item))
+        except InputError as error:
+            raise error.within(len(log)) from None
+    return log
 
 
 def write_event(event: Event) -> str:
     """Return *event* as it is written in a log."""
+    return json.dumps(spelled_event(event), default=repr, separators=(",", ":"))
+
+
+def spelled_event(event: Event) -> object:
+    """Return the JSON value that stands for *event*, or *event* if there is no such event."""
     if isinstance(event, str):
-        return json.dumps(event)
+        return event
     name, *values = event
     kinds = EVENTS.get(str(name), {})
     if len(kinds) != len(values):
-        return json.dumps(event, default=repr)
-    arguments = {
-        argument: spelled(kind, value)
-        for (argument, kind), value in zip(kinds.items(), values, strict=True)
-    }
-    item = [name, arguments] if name in _EVENTS_OF_OBJECTS else [name, *arguments.values()]
-    return json.dumps(item, default=repr, separators=(",", ":"))
+        return event
+    spellings = [
+        hex(value) if kind is Kind.BITS and isinstance(value, int) else spelled(kind, value)
+        for kind, value in zip(kinds.values(), values, strict=True)
+    ]
+    if name in _EVENTS_OF_OBJECTS:
+        return [name, dict(zip(kinds, spellings, strict=True))]
+    return [name, *spellings]

@@ -94,6 +94,10 @@ class Argument:
 
     read: Reader[object]
     required: bool
+    kind: Kind | None = None
+    """How a number is spelled; ``None`` for a flag, and for what has a reader of its own."""
+    width: Width | None = None
+    """How wide a number is, likewise."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -221,7 +225,8 @@ def _arguments(
         else:
             continue
         required = field.default is MISSING and field.default_factory is MISSING
-        arguments[field.name] = Argument(read, required)
+        kind = spelling if isinstance(spelling, Kind) else None
+        arguments[field.name] = Argument(read, required, kind, width if kind else None)
     return arguments
 
 

@@ -13,27 +13,26 @@ The format has no version number; another version shows in keys that are unknown
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn, get_type_hints
+from typing import Final
 
 from kvmref.errors import InputError
+from kvmref.harness.json_lines import object_of, text_of
 from kvmref.harness.notation import (
     Reader,
     bits,
-    mismatch,
     number,
     obj,
     read_at,
     read_log,
     require_keys,
     shown,
-    width_of,
 )
 from kvmref.harness.operations import read_operation
+from kvmref.harness.setups import read_setup
 from kvmref.harness.states import Delta, State, read_delta, read_pinned, read_state
 from kvmref.integers import Width
 from kvmref.kernel.setup import Setup
@@ -137,15 +136,6 @@ _CTLS: Final = dict.fromkeys(
 )
 
 
-_FLAG: Final = Width(1)
-
-_SETUP_WIDTHS: Final = {
-    name: width_of(annotation) or _FLAG
-    for name, annotation in get_type_hints(Setup, include_extras=True).items()
-}
-
-_CONFIG: Final = {name: bits(width) for name, width in _SETUP_WIDTHS.items()}
-
 _INIT_KEYS: Final = dict.fromkeys(("op", "config", "effective", "vmcs_config", "ctls", "state"))
 
 _RESULTS: Final = {
@@ -169,14 +159,14 @@ def load(file: str | os.PathLike[str]) -> Recording:
         raise InputError("the file is empty", "an init record and operations", file=name)
     line = 1
     try:
-        first = _text(lines[0])
-        setup, initial = _init_record(_json_object(first))
+        first = text_of(lines[0])
+        setup, initial = _init_record(object_of(first))
         operations: list[Operation] = []
         for line, encoded in enumerate(lines[1:], 2):
             if operations and isinstance(operations[-1].results, Destroyed):
                 raise InputError("an operation after destroy", "destroy as the last operation")
-            text = _text(encoded)
-            given = _json_object(text)
+            text = text_of(encoded)
+            given = object_of(text)
             step, results = _operation(given)
             operations.append(Operation(line, text, step, results))
     except InputError as error:
@@ -208,56 +198,12 @@ def _contents(name: str) -> bytes:
         raise InputError(problem, "gzip, as the name says", file=name) from None
 
 
-def _text(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        problem = f"byte {error.start + 1} of the line is {line[error.start]:#04x}"
-        raise InputError(f"invalid UTF-8: {problem}", "UTF-8") from None
-
-
-def _json_object(text: str) -> dict[str, object]:
-    try:
-        value: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json)
-    except json.JSONDecodeError as error:
-        problem = f"invalid JSON: {error.msg} at column {error.colno}"
-    except RecursionError:
-        problem = "invalid JSON: nested too deeply"
-    except ValueError:
-        problem = "invalid JSON: an integer of thousands of digits"
-    else:
-        if isinstance(value, dict):
-            return value
-        raise mismatch(value, "one object per line")
-    raise InputError(problem, "one object per line")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"key {shown(twice)} is given twice", "each key once")
-    return result
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise InputError(f"invalid JSON: {constant}", "numbers that JSON has")
-
-
 def _init_record(given: dict[str, object]) -> tuple[Setup, Initial]:
     if given.get("op") != "init":
         raise InputError(f"found op {shown(given.get('op'))}", "an init record on the first line")
     require_keys(given, _INIT_KEYS, "init: another format version?")
-    config = read_at("config", _members(_CONFIG), given["config"])
-    setup: Callable[..., Setup] = Setup
     return (
-        setup(
-            **{
-                name: bool(value) if _SETUP_WIDTHS[name] is _FLAG else value
-                for name, value in config.items()
-            }
-        ),
+        read_at("config", read_setup, given["config"]),
         Initial(
             read_at("effective", _members(_EFFECTIVE), given["effective"]),
             read_at("vmcs_config", _members(_VMCS_CONFIG), given["vmcs_config"]),

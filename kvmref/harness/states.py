@@ -29,7 +29,7 @@ from kvmref.harness.notation import (
 )
 from kvmref.integers import Width
 from kvmref.kernel.linux_3_3.vmx.vmcs12 import VMCS12_MEMBERS
-from kvmref.machine.keys import KEYS
+from kvmref.machine.keys import KEYS, Value
 from kvmref.processor.vmcs_fields import VMCS_FIELDS
 from kvmref.trace import Kind
 
@@ -65,10 +65,15 @@ _SHAPES: Final[dict[str, Shape]] = {
 }
 """What the value of each key consists of."""
 
-_READERS: Final[dict[str, Reader[object]]] = {
+NULLABLE: Final = frozenset({"nested.apic_access_page"})
+"""Keys whose value can be ``null``; besides them those of the fields of a VMCS, if it is absent."""
+
+_READERS: Final[dict[str, Reader[Value]]] = {
     **{name: reader_of(shape) for name, shape in _SHAPES.items()},
-    "nested.apic_access_page": nullable(reader_of(_B)),
+    **{name: nullable(reader_of(_SHAPES[name])) for name in NULLABLE},
 }
+
+_FIELD: Final = nullable(bits(Width(64)))
 
 _GROUPS: Final = frozenset(path.rpartition(".")[0] for path in _READERS) - {""}
 
@@ -138,8 +143,21 @@ def read_delta(value: object) -> Delta:
 
 def write_value(path: str, value: object) -> str:
     """Return the *value* that a state has at *path* as it is written in a file."""
-    shape = _SHAPES.get(path, Kind.BITS)
-    return json.dumps(spelled(shape, value), default=repr, separators=(",", ":"))
+    return json.dumps(spelled(shape_of(path), value), default=repr, separators=(",", ":"))
+
+
+def shape_of(key: str) -> Shape:
+    """Return what the value of the observation key *key* consists of."""
+    return _SHAPES.get(key, Kind.BITS)
+
+
+def value_reader(key: str) -> Reader[Value] | None:
+    """Return the reader of the values of an observation key; ``None`` if there is no such key."""
+    reader = _READERS.get(key)
+    if reader is None:
+        region, _, field = key.partition(".")
+        return _FIELD if field in _REGIONS.get(region, ()) else None
+    return reader
 
 
 def _flatten(group: Mapping[str, object], prefix: str, state: State) -> None:
