@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from kvmref.harness.deviations import Deviation
-    from kvmref.harness.runner import Examiner
+    from kvmref.harness.judging.deviations import Deviation
+    from kvmref.harness.judging.runner import Examiner
     from kvmref.harness.vectors.model import Vector
 
 _VECTOR: Final = "kvmref_vector"
@@ -96,9 +96,9 @@ def kvmref_errors(pytestconfig: pytest.Config) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def kvmref_examiner(pytestconfig: pytest.Config) -> Iterator[Examiner]:
     """Yield the implementation under test, which is started when it is needed."""
-    from kvmref.harness.runner import Examiner
-    from kvmref.harness.subprocess_implementation import TIMEOUT
-    from kvmref.harness.targets import Target
+    from kvmref.harness.implementations.external import TIMEOUT
+    from kvmref.harness.implementations.targets import Target
+    from kvmref.harness.judging.runner import Examiner
 
     timeout: float | None = pytestconfig.getoption("kvmref_answer_timeout")
     target = Target(pytestconfig.getoption("kvmref_implementation"), timeout or TIMEOUT)
@@ -115,8 +115,8 @@ def kvmref_check(
 ) -> Callable[[Vector], None]:
     """Return what tests a vector, and fails with an explanation."""
     from kvmref.errors import InputError
-    from kvmref.harness.explanation import counts_in_words, explain, headline
-    from kvmref.harness.verdict import Outcome
+    from kvmref.harness.judging.verdict import Outcome
+    from kvmref.harness.reports.explanation import counts_in_words, explain, headline
 
     deviations = _asked(pytestconfig).deviations
 
@@ -170,7 +170,7 @@ def _asked(config: pytest.Config) -> Conformance:
 
 def _read(config: pytest.Config) -> Conformance:
     from kvmref.errors import InputError
-    from kvmref.harness.deviations import judge, load_deviations, unknown_in_words
+    from kvmref.harness.judging.deviations import judge, load_deviations, unknown_in_words
     from kvmref.harness.vectors.suite import load_suite, select
 
     kernel = _kernel(config)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from recorded import FOLDER
 
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 from kvmref.kernel.linux_3_3.vmx.segment_cache import vmx_segment_cache_clear
 from kvmref.kernel.setup import Setup
 from kvmref.machine.machine import Machine

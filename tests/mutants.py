@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from unittest.mock import patch
 
-from kvmref.harness.implementation import Answer, Hello, ImplementationError
-from kvmref.harness.in_process import MachineImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import Answer, Hello, ImplementationError
 from kvmref.kernel.linux_3_3.include.kvm_host import KVM_REQ_IMMEDIATE_EXIT
 from kvmref.kernel.linux_3_3.outside.environment import Environment
 from kvmref.kernel.linux_3_3.vmx import nested_exit

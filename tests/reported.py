@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kvmref.harness.check import run_vector
-from kvmref.harness.deviations import Deviation, judge
-from kvmref.harness.implementation import Answer, Hello
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.run import Run
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import Answer, Hello
+from kvmref.harness.judging.check import run_vector
+from kvmref.harness.judging.deviations import Deviation, judge
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
 from kvmref.harness.vectors.model import Expectation, ExpectedValue, Vector, VectorStep
-from kvmref.harness.verdict import Difference, Outcome, Verdict
 from kvmref.kernel.setup import Setup
 from kvmref.machine.keys import Value
 from kvmref.machine.steps import Enter, Exit, Irq, Step

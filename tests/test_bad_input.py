@@ -15,7 +15,7 @@ from recorded import DESTROYED, IMMEDIATE_EXIT, lines_of, write
 
 from kvmref.cli.main import main
 from kvmref.errors import InputError
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 
 INIT, *OPERATIONS = lines_of(IMMEDIATE_EXIT)
 ENTER: dict[str, Any] = OPERATIONS[2]

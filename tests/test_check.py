@@ -10,14 +10,14 @@ import pytest
 from scenarios import expecting, suite, vector
 
 from kvmref.cli.vector_arguments import load_asked
-from kvmref.harness.check import first_missing, matches, run_vector
-from kvmref.harness.explanation import explain, headline, side_by_side
-from kvmref.harness.findings import expected_in_words, item_in_words, value_in_words
-from kvmref.harness.implementation import Answer, Hello, Implementation
-from kvmref.harness.in_process import MachineImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import Answer, Hello, Implementation
+from kvmref.harness.judging.check import first_missing, matches, run_vector
+from kvmref.harness.judging.verdict import Outcome, Verdict
+from kvmref.harness.reports.explanation import explain, headline, side_by_side
 from kvmref.harness.vectors.directories import suite_directory
 from kvmref.harness.vectors.model import EventPattern, ExpectedValue, Vector
-from kvmref.harness.verdict import Outcome, Verdict
+from kvmref.harness.wording.findings import expected_in_words, item_in_words, value_in_words
 from kvmref.machine.steps import Dump, Enter, Irq, Kick, Nmi
 from kvmref.trace import Event
 

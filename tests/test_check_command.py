@@ -14,7 +14,7 @@ from scenarios import write_suite
 
 from kvmref.cli.main import main
 from kvmref.cli.vector_arguments import load_asked, root_of
-from kvmref.harness.deviations import load_deviations
+from kvmref.harness.judging.deviations import load_deviations
 from kvmref.harness.vectors import suite
 
 CALLED = "mutants:"

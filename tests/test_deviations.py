@@ -9,14 +9,14 @@ import pytest
 from scenarios import vector
 
 from kvmref.errors import InputError, InvalidVectorError
-from kvmref.harness.deviations import (
+from kvmref.harness.judging.deviations import (
     Deviation,
     judge,
     load_deviations,
     unknown_in_words,
     write_deviations,
 )
-from kvmref.harness.verdict import Difference, Outcome, Verdict
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
 
 GOOD = """
 [[deviation]]

@@ -16,9 +16,9 @@ from recorded import IMMEDIATE_EXIT
 
 from kvmref.cli import smoke
 from kvmref.cli.exit_status import SUCCESS
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.recordings import load
-from kvmref.harness.subprocess_implementation import SubprocessImplementation
+from kvmref.harness.implementations.external import SubprocessImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.recordings.recording import load
 from kvmref.machine.keys import Value
 
 PROJECT = Path(__file__).parents[1]

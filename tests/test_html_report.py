@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from reported import CPUID_EXIT, HOSTILE, failing, hostile, passing, run_of
 
-from kvmref.harness.deviations import Deviation
+from kvmref.harness.judging.deviations import Deviation
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
 from kvmref.harness.reports.html import page, write_html
-from kvmref.harness.run import Run
-from kvmref.harness.verdict import Difference, Outcome, Verdict
 
 VOID = {"meta", "link", "input", "br", "img"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kvmref.errors import InputError
-from kvmref.harness.implementation import Answer, Hello, ImplementationError
-from kvmref.harness.in_process import MachineImplementation, load_implementation
-from kvmref.harness.smoke import ALL_KEYS, EXAMPLES
+from kvmref.harness.implementations.in_process import MachineImplementation, load_implementation
+from kvmref.harness.implementations.interface import Answer, Hello, ImplementationError
+from kvmref.harness.protocol.smoke import ALL_KEYS, EXAMPLES
 from kvmref.kernel.setup import Setup
 from kvmref.machine.steps import Enter, Irq
 
@@ -43,7 +43,7 @@ class Outer:
 good = Good()
 number = 5
 
-from kvmref.harness.implementation import Hello
+from kvmref.harness.implementations.interface import Hello
 HELLO = Hello("good", "1", ("3.3",))
 """
 
@@ -87,7 +87,9 @@ def test_a_class_or_an_object_in_the_current_directory_is_found(attribute: str) 
 
 
 def test_the_reference_can_be_named() -> None:
-    implementation = load_implementation("kvmref.harness.in_process:MachineImplementation")
+    implementation = load_implementation(
+        "kvmref.harness.implementations.in_process:MachineImplementation"
+    )
     assert "kvmref" == implementation.hello().name
 
 

@@ -12,7 +12,7 @@ import pytest
 from recorded import FOLDER, IMMEDIATE_EXIT, stem
 
 from kvmref.errors import UnknownKeyError, UnsupportedStepError
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 from kvmref.kernel.linux_3_3.vmx.vmcs12 import VMCS12_MEMBERS
 from kvmref.machine.keys import KEYS, Value
 from kvmref.machine.machine import Machine
@@ -169,7 +169,7 @@ def test_poking_a_vmcs12_that_is_not_there_does_nothing() -> None:
 
 DIGEST = """
 import hashlib, sys
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 from kvmref.machine.machine import Machine
 recording = load(sys.argv[1])
 machine = Machine(recording.setup)

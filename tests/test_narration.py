@@ -8,13 +8,13 @@ from typing import get_args
 import pytest
 from recorded import FILES
 
-from kvmref.harness.narration import (
+from kvmref.harness.recordings.recording import load
+from kvmref.harness.wording.narration import (
     delivered_in_words,
     reason_in_words,
     requests_in_words,
     step_in_words,
 )
-from kvmref.harness.recordings import load
 from kvmref.machine.steps import (
     AllocFail,
     At,

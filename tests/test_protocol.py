@@ -13,8 +13,9 @@ from json_schema import valid
 from recorded import FILES, IMMEDIATE_EXIT, lines_of, stem
 
 from kvmref.errors import InputError
-from kvmref.harness.implementation import Hello
-from kvmref.harness.operations import OPERATIONS, read_operation
+from kvmref.harness.implementations.interface import Hello
+from kvmref.harness.notation.operations import OPERATIONS, read_operation
+from kvmref.harness.notation.steps import STEP_NAMES, write_step
 from kvmref.harness.protocol.lines import decode, encode
 from kvmref.harness.protocol.messages import (
     ANSWERS,
@@ -37,8 +38,7 @@ from kvmref.harness.protocol.messages import (
     write_request,
 )
 from kvmref.harness.protocol.schema import protocol_schema as make_schema
-from kvmref.harness.protocol.steps import STEP_NAMES, write_step
-from kvmref.harness.smoke import ALL_KEYS, EXAMPLES
+from kvmref.harness.protocol.smoke import ALL_KEYS, EXAMPLES
 from kvmref.kernel.setup import Setup
 from kvmref.machine.machine import Machine
 from kvmref.machine.steps import AllocFail, At, Enter, Events, Exit, Irq, Sched

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from recorded import DESTROYED, FILES, IMMEDIATE_EXIT, INDEX, lines_of, stem, write
 
-from kvmref.harness.notation import Shape, read_event, reader_of, spelled, write_event
-from kvmref.harness.operations import OPERATIONS, read_operation
-from kvmref.harness.recordings import Destroyed, Dumped, Entered, load
-from kvmref.harness.states import Delta, State, read_delta, write_value
+from kvmref.harness.notation.operations import OPERATIONS, read_operation
+from kvmref.harness.notation.states import Delta, State, read_delta, write_value
+from kvmref.harness.notation.values import Shape, read_event, reader_of, spelled, write_event
+from kvmref.harness.recordings.recording import Destroyed, Dumped, Entered, load
 from kvmref.kernel.setup import Setup
 from kvmref.machine.steps import (
     AllocFail,

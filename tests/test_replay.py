@@ -16,13 +16,13 @@ import pytest
 from recorded import DESTROYED, FILES, IMMEDIATE_EXIT, INDEX, lines_of, stem, write
 
 import kvmref.cli.replay
-import kvmref.harness.replay
+import kvmref.harness.recordings.replay
 from kvmref import __version__
 from kvmref.cli.main import main
 from kvmref.errors import InputError, KvmrefError
-from kvmref.harness.divergence import Divergence
-from kvmref.harness.recordings import Recording, load
-from kvmref.harness.replay import ReplayResult, replay
+from kvmref.harness.recordings.divergence import Divergence
+from kvmref.harness.recordings.recording import Recording, load
+from kvmref.harness.recordings.replay import ReplayResult, replay
 from kvmref.machine.machine import Machine
 from kvmref.machine.steps import Irq, Step, StepResult
 
@@ -206,7 +206,7 @@ class Failing(Machine):
 
 
 def test_a_port_that_raises_has_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kvmref.harness.replay, "Machine", Failing)
+    monkeypatch.setattr(kvmref.harness.recordings.replay, "Machine", Failing)
     found = replay(load(IMMEDIATE_EXIT)).divergence
     assert found is not None
     assert (ENTER_LINE - 1, '{"op":"irq","vector":81}') == (found.line, found.operation)

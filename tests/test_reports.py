@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 from scenarios import vector
 
-from kvmref.harness.deviations import Deviation, judge
+from kvmref.harness.judging.deviations import Deviation, judge
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
 from kvmref.harness.reports.formats import FORMATS, write_report
-from kvmref.harness.run import Run
-from kvmref.harness.verdict import Difference, Outcome, Verdict
 
 DIFFERENCES = (Difference(0, "requests", "0x1", "0x0"),)
 LISTED = {name: Deviation(name, "known <reason>") for name in ("b/listed", "b/stale", "b/unknown")}

@@ -10,14 +10,19 @@ import pytest
 from scenarios import expecting, suite, vector
 
 from kvmref.errors import InputError
-from kvmref.harness.citations import citations
-from kvmref.harness.implementation import Answer, Hello, Implementation, ImplementationError
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.runner import MOST_ERRORS, Examiner, run_vectors
-from kvmref.harness.scores import percent, score, scores
-from kvmref.harness.targets import Target
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import (
+    Answer,
+    Hello,
+    Implementation,
+    ImplementationError,
+)
+from kvmref.harness.implementations.targets import Target
+from kvmref.harness.judging.runner import MOST_ERRORS, Examiner, run_vectors
+from kvmref.harness.judging.scores import percent, score, scores
+from kvmref.harness.judging.verdict import Outcome, Verdict
 from kvmref.harness.vectors.model import ExpectedValue, Vector
-from kvmref.harness.verdict import Outcome, Verdict
+from kvmref.harness.wording.citations import citations
 from kvmref.machine.steps import Dump, Enter
 
 HELLO = Hello("fake", "1", ("3.3",), levels=("l0", "l1"))

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from kvmref.harness.implementation import Answer, Hello
-from kvmref.harness.in_process import MachineImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import Answer, Hello
 from kvmref.harness.protocol.lines import LONGEST_LINE, encode
 from kvmref.harness.protocol.messages import ResetRequest, write_request
-from kvmref.harness.server import Server, serve
+from kvmref.harness.protocol.server import Server, serve
 from kvmref.kernel.setup import Setup
 from kvmref.machine.keys import Value
 from kvmref.machine.steps import Step

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from kvmref.errors import InputError
-from kvmref.harness.child import LONGEST_COMPLAINT, Child, ChildError
-from kvmref.harness.implementation import Implementation, ImplementationError
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.subprocess_implementation import SubprocessImplementation
+from kvmref.harness.implementations.child import LONGEST_COMPLAINT, Child, ChildError
+from kvmref.harness.implementations.external import SubprocessImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import Implementation, ImplementationError
 from kvmref.kernel.setup import Setup
 from kvmref.machine.steps import Enter, Irq, Nmi
 

@@ -10,10 +10,10 @@ import pytest
 from recorded import FILES, IMMEDIATE_EXIT, stem
 from reported import HOSTILE
 
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 from kvmref.harness.reports.svg import WIDTH, legend, svg
-from kvmref.harness.timeline import Record, Timeline, of_reference, timeline
-from kvmref.harness.watch import watch_steps
+from kvmref.harness.reports.timeline import Record, Timeline, of_reference, timeline
+from kvmref.harness.reports.watch import watch_steps
 from kvmref.machine.steps import Enter, Irq
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"

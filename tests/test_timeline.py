@@ -8,8 +8,8 @@ import json
 import pytest
 from recorded import FOLDER, IMMEDIATE_EXIT
 
-from kvmref.harness.recordings import Entered, load
-from kvmref.harness.timeline import (
+from kvmref.harness.recordings.recording import Entered, load
+from kvmref.harness.reports.timeline import (
     Arrow,
     Lane,
     Record,
@@ -19,7 +19,7 @@ from kvmref.harness.timeline import (
     of_reference,
     timeline,
 )
-from kvmref.harness.watch import Watched, watch_steps
+from kvmref.harness.reports.watch import Watched, watch_steps
 from kvmref.machine.steps import ClearRequest, Dump, Enter, Irq, Request
 from kvmref.trace import Event
 

@@ -12,12 +12,12 @@ import pytest
 from recorded import FILES, stem
 
 from kvmref.cli.main import main
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 from kvmref.harness.reports.ftrace import trace
 from kvmref.harness.reports.text import lines
-from kvmref.harness.timeline import of_reference
+from kvmref.harness.reports.timeline import of_reference
+from kvmref.harness.reports.watch import watch_steps
 from kvmref.harness.vectors.directories import suite_directory
-from kvmref.harness.watch import watch_steps
 
 VECTOR = "immediate-exit/pass-2-request-is-consumed"
 

@@ -15,10 +15,9 @@ from json_schema import valid
 
 import vector_schema
 from kvmref.cli.main import main
-from kvmref.harness.citations import citations
-from kvmref.harness.implementation import level_of
-from kvmref.harness.operations import read_operation
-from kvmref.harness.setups import read_setup
+from kvmref.harness.implementations.interface import level_of
+from kvmref.harness.notation.operations import read_operation
+from kvmref.harness.notation.setups import read_setup
 from kvmref.harness.vectors import names
 from kvmref.harness.vectors.directories import suite_directory
 from kvmref.harness.vectors.export import export
@@ -31,6 +30,7 @@ from kvmref.harness.vectors.model import (
 )
 from kvmref.harness.vectors.starting_points import load_starting_points, make_setup
 from kvmref.harness.vectors.suite import Suite, load_suite, vector_files
+from kvmref.harness.wording.citations import citations
 from kvmref.kernel.setup import Setup
 from kvmref.machine.keys import Value
 from kvmref.machine.machine import Machine

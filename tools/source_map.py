@@ -233,7 +233,7 @@ def recording_file(name: str, folder: Path = RECORDINGS) -> Path:
 
 def reached_by(file: Path, ported: Sequence[Ported]) -> set[Ported]:
     """Return the functions that are called when the recording *file* is replayed."""
-    from kvmref.harness.recordings import load
+    from kvmref.harness.recordings.recording import load
     from kvmref.machine.machine import Machine
 
     recording = load(file)

@@ -21,25 +21,25 @@ from kvmref.cli.progress import status_bar, watched
 from kvmref.cli.scores import print_scores
 from kvmref.cli.vector_arguments import Asked, load_asked
 from kvmref.errors import InputError
-from kvmref.harness.deviations import (
+from kvmref.harness.implementations.external import TIMEOUT
+from kvmref.harness.implementations.interface import Hello
+from kvmref.harness.implementations.targets import Target
+from kvmref.harness.judging.deviations import (
     Deviation,
     judge,
     load_deviations,
     unknown_in_words,
     write_deviations,
 )
-from kvmref.harness.explanation import explain, headline
-from kvmref.harness.implementation import Hello
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.runner import NOT_RUN, Source, run_vectors
+from kvmref.harness.judging.scores import percent, score
+from kvmref.harness.judging.verdict import Outcome, Verdict
+from kvmref.harness.reports.explanation import explain, headline
 from kvmref.harness.reports.formats import FORMATS, check_report, write_report
-from kvmref.harness.run import Run
-from kvmref.harness.runner import NOT_RUN, Source, run_vectors
-from kvmref.harness.scores import percent, score
-from kvmref.harness.subprocess_implementation import TIMEOUT
-from kvmref.harness.targets import Target
 from kvmref.harness.vectors.model import Vector
 from kvmref.harness.vectors.names import KERNELS
 from kvmref.harness.vectors.suite import select
-from kvmref.harness.verdict import Outcome, Verdict
 
 _DESCRIPTION: Final = """\
 Run vectors on an implementation of nested VMX, by default on the reference itself, and compare what

@@ -10,10 +10,10 @@ from typing import Final
 
 from kvmref.cli.exit_status import SUCCESS
 from kvmref.cli.one_vector import load_one
-from kvmref.harness.citations import citations
-from kvmref.harness.narration import step_in_words
 from kvmref.harness.reports.expected import expectation_in_words
 from kvmref.harness.vectors.model import Vector
+from kvmref.harness.wording.citations import citations
+from kvmref.harness.wording.narration import step_in_words
 
 _DESCRIPTION: Final = """\
 Say what a vector shows, what goes wrong in an implementation that fails it, why its expected values

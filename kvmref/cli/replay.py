@@ -21,8 +21,8 @@ from typing import Final
 from kvmref.cli.exit_status import FINDING, INTERRUPTED, SUCCESS, UNUSABLE
 from kvmref.cli.progress import progress_bar, watched
 from kvmref.errors import InputError, KvmrefError
-from kvmref.harness.recordings import load
-from kvmref.harness.replay import ReplayResult, replay
+from kvmref.harness.recordings.recording import load
+from kvmref.harness.recordings.replay import ReplayResult, replay
 
 _DESCRIPTION: Final = """\
 Do to the port what was done in recordings of Linux 3.3.8, and compare what comes of it: every

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from kvmref.harness.scores import Score, percent, score, scores
-from kvmref.harness.verdict import Verdict
+from kvmref.harness.judging.scores import Score, percent, score, scores
+from kvmref.harness.judging.verdict import Verdict
 
 _TOTAL: Final = "all"
 _COLUMNS: Final = (

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from kvmref.cli.exit_status import SUCCESS
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.server import Server, serve
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.protocol.server import Server, serve
 
 _DESCRIPTION: Final = """\
 Answer the requests of the wire protocol (spec/protocol.md): one JSON object per line on standard

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from kvmref.cli.exit_status import BROKEN, FINDING, SUCCESS
-from kvmref.harness.smoke import Check, Grade, smoke
-from kvmref.harness.subprocess_implementation import TIMEOUT, SubprocessImplementation
+from kvmref.harness.implementations.external import TIMEOUT, SubprocessImplementation
+from kvmref.harness.protocol.smoke import Check, Grade, smoke
 
 _DESCRIPTION: Final = """\
 Start an adapter and check whether it speaks the wire protocol (spec/protocol.md). What it answers

@@ -23,9 +23,9 @@ from kvmref.errors import InputError
 from kvmref.harness.reports.ftrace import trace
 from kvmref.harness.reports.svg import svg
 from kvmref.harness.reports.text import Line, lines
-from kvmref.harness.timeline import Timeline, What, of_reference
+from kvmref.harness.reports.timeline import Timeline, What, of_reference
+from kvmref.harness.reports.watch import watch
 from kvmref.harness.vectors.model import Vector
-from kvmref.harness.watch import watch
 
 _DESCRIPTION: Final = """\
 Let the reference do what a vector says, and show what happens in the lanes L0, L1 and L2: guest

@@ -16,10 +16,10 @@ from typing import Final
 from kvmref.cli.exit_status import SUCCESS, UNUSABLE
 from kvmref.cli.vector_arguments import load_asked
 from kvmref.errors import InputError
-from kvmref.harness.citations import citations
 from kvmref.harness.vectors.export import export
 from kvmref.harness.vectors.model import Vector
 from kvmref.harness.vectors.suite import select
+from kvmref.harness.wording.citations import citations
 
 _DESCRIPTION: Final = """\
 What is there to test with. VECTORS are files, folders, ids or globs on ids; without any, all that

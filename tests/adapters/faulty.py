@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.server import Server
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.protocol.server import Server
 
 
 def say(text: bytes) -> None:

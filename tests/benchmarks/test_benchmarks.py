@@ -15,7 +15,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import pytest
 
-from kvmref.harness.recordings import load
+from kvmref.harness.recordings.recording import load
 from kvmref.kernel.setup import Setup
 from kvmref.machine.machine import Machine
 from kvmref.machine.steps import Enter, Exit, Irq, PokeVmcs12, Step

@@ -16,13 +16,13 @@ from typing import ParamSpec, Protocol, TypeVar
 import pytest
 from scenarios import write_suite
 
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.runner import Source, run_vectors
-from kvmref.harness.targets import Target
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.targets import Target
+from kvmref.harness.judging.runner import Source, run_vectors
+from kvmref.harness.judging.verdict import Outcome, Verdict
 from kvmref.harness.vectors.directories import suite_directory
 from kvmref.harness.vectors.model import Vector
 from kvmref.harness.vectors.suite import load_suite
-from kvmref.harness.verdict import Outcome, Verdict
 
 P = ParamSpec("P")
 R = TypeVar("R")

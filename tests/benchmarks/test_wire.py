@@ -14,10 +14,10 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import pytest
 
-from kvmref.harness.implementation import Implementation
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.recordings import Recording, load
-from kvmref.harness.subprocess_implementation import SubprocessImplementation
+from kvmref.harness.implementations.external import SubprocessImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import Implementation
+from kvmref.harness.recordings.recording import Recording, load
 from kvmref.kernel.setup import Setup
 from kvmref.machine.steps import Signal
 

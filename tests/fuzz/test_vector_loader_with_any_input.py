@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from kvmref.errors import InvalidVectorError
-from kvmref.harness.operations import OPERATIONS
+from kvmref.harness.notation.operations import OPERATIONS
 from kvmref.harness.vectors.directories import suite_directory
 from kvmref.harness.vectors.expectations import EXPECTATIONS, all_keys
 from kvmref.harness.vectors.loader import OPTIONAL, REQUIRED, load_vector, read_vector

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvmref.errors import InputError
-from kvmref.harness.json_lines import object_of, text_of
+from kvmref.harness.notation.json_lines import object_of, text_of
 
 LONGEST_LINE: Final = 4 << 20
 """The most bytes that a line may have, with its newline."""

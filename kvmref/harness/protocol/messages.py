@@ -16,8 +16,12 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from kvmref.errors import InputError
-from kvmref.harness.implementation import PROTOCOL_VERSION, Hello
-from kvmref.harness.notation import (
+from kvmref.harness.implementations.interface import PROTOCOL_VERSION, Hello
+from kvmref.harness.notation.operations import OPERATIONS, read_operation
+from kvmref.harness.notation.setups import read_setup, write_setup
+from kvmref.harness.notation.states import shape_of, value_reader
+from kvmref.harness.notation.steps import write_step
+from kvmref.harness.notation.values import (
     Reader,
     array,
     mismatch,
@@ -31,7 +35,6 @@ from kvmref.harness.notation import (
     spelled,
     spelled_event,
 )
-from kvmref.harness.operations import OPERATIONS, read_operation
 from kvmref.harness.protocol.schemas import (
     KEY_NAMES,
     LOG,
@@ -44,9 +47,6 @@ from kvmref.harness.protocol.schemas import (
     list_of,
     text,
 )
-from kvmref.harness.protocol.steps import write_step
-from kvmref.harness.setups import read_setup, write_setup
-from kvmref.harness.states import shape_of, value_reader
 from kvmref.integers import Width
 from kvmref.kernel.setup import Setup
 from kvmref.machine.keys import Value

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kvmref.harness.implementation import PROTOCOL_VERSION
+from kvmref.harness.implementations.interface import PROTOCOL_VERSION
 from kvmref.harness.protocol import schemas
 from kvmref.harness.protocol.messages import ANSWERS, LARGEST_ID, REQUESTS, Form
 from kvmref.harness.protocol.schemas import Schema, closed, integer

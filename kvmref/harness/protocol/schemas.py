@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from kvmref.harness.notation import Shape
-from kvmref.harness.operations import OPERATIONS, Argument
-from kvmref.harness.protocol.steps import SETTABLE_BITS
-from kvmref.harness.setups import SETUP_WIDTHS
-from kvmref.harness.states import NULLABLE, shape_of
+from kvmref.harness.notation.operations import OPERATIONS, Argument
+from kvmref.harness.notation.setups import SETUP_WIDTHS
+from kvmref.harness.notation.states import NULLABLE, shape_of
+from kvmref.harness.notation.steps import SETTABLE_BITS
+from kvmref.harness.notation.values import Shape
 from kvmref.integers import Width
 from kvmref.kernel.linux_3_3.vmx.vmcs12 import VMCS12_MEMBERS
 from kvmref.machine.keys import GPR_NAMES, KEYS

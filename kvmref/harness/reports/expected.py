@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kvmref.harness.findings import expected_in_words, pattern_in_words
 from kvmref.harness.vectors.model import Expectation
+from kvmref.harness.wording.findings import expected_in_words, pattern_in_words
 
 
 def expectation_in_words(expect: Expectation) -> Iterator[str]:

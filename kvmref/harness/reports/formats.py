@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from kvmref.errors import InputError
-from kvmref.harness.run import Run
+from kvmref.harness.judging.run import Run
 
 FORMATS: Final = {
     ".html": ("kvmref.harness.reports.html", "write_html"),

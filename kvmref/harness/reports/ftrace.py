@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from kvmref.harness.reports.watch import ExitState, Watched
 from kvmref.harness.vectors.names import REASONS, VECTORS
-from kvmref.harness.watch import ExitState, Watched
 from kvmref.kernel.linux_3_3.include.kvm_host import KVM_REQ_EVENT, KVM_REQ_NMI
 from kvmref.machine.steps import Enter
 

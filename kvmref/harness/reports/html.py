@@ -22,17 +22,17 @@ from markupsafe import Markup
 
 from kvmref import __version__
 from kvmref.errors import KvmrefError
-from kvmref.harness.citations import citations
-from kvmref.harness.explanation import LogRow, counts_in_words, side_by_side
-from kvmref.harness.narration import step_in_words
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.scores import Score, folder_of, percent, score, scores
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
 from kvmref.harness.reports.expected import expectation_in_words
+from kvmref.harness.reports.explanation import LogRow, counts_in_words, side_by_side
 from kvmref.harness.reports.svg import STYLE, legend, svg
-from kvmref.harness.run import Run
-from kvmref.harness.scores import Score, folder_of, percent, score, scores
-from kvmref.harness.timeline import Record, of_reference, timeline
+from kvmref.harness.reports.timeline import Record, of_reference, timeline
+from kvmref.harness.reports.watch import Watched, watch
 from kvmref.harness.vectors.model import Vector
-from kvmref.harness.verdict import Difference, Outcome, Verdict
-from kvmref.harness.watch import Watched, watch
+from kvmref.harness.wording.citations import citations
+from kvmref.harness.wording.narration import step_in_words
 
 _ORDER: Final = (Outcome.ERRORED, Outcome.FAILED, Outcome.MASKED, Outcome.PASSED)
 """Outcomes, those that people look for first."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from kvmref import __version__
-from kvmref.harness.notation import spelled_event
-from kvmref.harness.run import Run
-from kvmref.harness.scores import Score, score, scores
-from kvmref.harness.verdict import Verdict
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.scores import Score, score, scores
+from kvmref.harness.judging.verdict import Verdict
+from kvmref.harness.notation.values import spelled_event
 from kvmref.trace import Event
 
 FORMAT: Final = 1

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from kvmref.harness.explanation import counts_in_words, explain, headline
-from kvmref.harness.run import Run
-from kvmref.harness.scores import folder_of
-from kvmref.harness.verdict import Outcome, Verdict
+from kvmref.harness.judging.run import Run
+from kvmref.harness.judging.scores import folder_of
+from kvmref.harness.judging.verdict import Outcome, Verdict
+from kvmref.harness.reports.explanation import counts_in_words, explain, headline
 
 STALE: Final = "passes, but is listed as a deviation"
 """What is said of a vector that is listed and does not fail."""

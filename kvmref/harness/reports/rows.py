@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from kvmref.harness.timeline import Lane, Marker, SpanKind, Timeline, TimelineStep, What
+from kvmref.harness.reports.timeline import Lane, Marker, SpanKind, Timeline, TimelineStep, What
 
 _ROUTINE: Final = frozenset(
     {

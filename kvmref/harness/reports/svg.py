@@ -18,7 +18,7 @@ from textwrap import wrap
 from typing import Final
 
 from kvmref.harness.reports.rows import MarkerRow, StepRow, rows
-from kvmref.harness.timeline import Lane, Timeline, TimelineStep, What
+from kvmref.harness.reports.timeline import Lane, Timeline, TimelineStep, What
 
 WIDTH: Final = 390
 """Width of every picture, in its own units."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kvmref.harness.reports.rows import MarkerRow, StepRow, rows
-from kvmref.harness.timeline import Lane, Timeline, TimelineStep, What
+from kvmref.harness.reports.timeline import Lane, Timeline, TimelineStep, What
 
 _COLUMN: Final = {Lane.L0: 2, Lane.L1: 6, Lane.L2: 10}
 _GUTTER: Final = 13

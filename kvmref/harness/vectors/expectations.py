@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvmref.harness.implementation import level_of
-from kvmref.harness.notation import Shape
-from kvmref.harness.states import NULLABLE, shape_of
+from kvmref.harness.implementations.interface import level_of
+from kvmref.harness.notation.states import NULLABLE, shape_of
+from kvmref.harness.notation.values import Shape
 from kvmref.harness.vectors.model import EventPattern, Expectation, ExpectedValue
 from kvmref.harness.vectors.names import Names, names_of_argument, names_of_key
 from kvmref.harness.vectors.reading import (

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kvmref import __version__
-from kvmref.harness.protocol.steps import write_step
-from kvmref.harness.setups import write_setup
+from kvmref.harness.notation.setups import write_setup
+from kvmref.harness.notation.steps import write_step
 from kvmref.harness.vectors.model import (
     EventPattern,
     Expectation,

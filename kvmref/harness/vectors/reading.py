@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from kvmref.errors import InputError, InvalidVectorError
-from kvmref.harness.notation import shortened
+from kvmref.harness.notation.values import shortened
 from kvmref.harness.vectors.names import suggestion
 
 if sys.version_info >= (3, 11):

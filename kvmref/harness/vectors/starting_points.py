@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, get_type_hints
 
 from kvmref.errors import InputError, InvalidVectorError
-from kvmref.harness.notation import width_of
+from kvmref.harness.notation.values import width_of
 from kvmref.harness.vectors.names import names_of_setup
 from kvmref.harness.vectors.reading import (
     ListOf,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the steps of vectors and starting points: TOML tables that name an operation.
 
-The operations and their arguments are those of recordings (`kvmref.harness.operations`), with three
-differences: the operation is called ``do``, the one that a hook performs is called ``step``, and
-numbers can be written in every way that `kvmref.harness.vectors.values` reads.
+The operations and their arguments are those of recordings (`kvmref.harness.notation.operations`),
+with three differences: the operation is called ``do``, the one that a hook performs is called
+``step``, and numbers can be written in every way that `kvmref.harness.vectors.values` reads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kvmref.harness.operations import OPERATIONS
+from kvmref.harness.notation.operations import OPERATIONS
 from kvmref.harness.vectors.names import names_of_argument, names_of_field, names_of_register
 from kvmref.harness.vectors.reading import OneOf, Place, Reader, keys, table
 from kvmref.harness.vectors.values import Integer, NamedNumbers, flag, integer

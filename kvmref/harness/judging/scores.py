@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kvmref.harness.verdict import Outcome, Verdict
+from kvmref.harness.judging.verdict import Outcome, Verdict
 
 
 @dataclass(slots=True, frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Final, get_type_hints
 
-from kvmref.harness.notation import bits, obj, read_at, require_keys, width_of
+from kvmref.harness.notation.values import bits, obj, read_at, require_keys, width_of
 from kvmref.integers import Width
 from kvmref.kernel.setup import Setup
 

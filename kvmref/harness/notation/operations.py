@@ -2,7 +2,7 @@
 """The operations of a script as JSON objects, and the steps that they stand for.
 
 An operation names a step and gives its arguments. It never says what came of the step: results are
-for `kvmref.harness.recordings`.
+for `kvmref.harness.recordings.recording`.
 
 `OPERATIONS` is a table: name, step, and how each argument is spelled (decimal, hexadecimal, or a
 reader of its own). Widths, defaults and flags are not repeated there; they come from the fields and
@@ -19,7 +19,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Final, get_args, get_type_hints
 
 from kvmref.errors import InputError
-from kvmref.harness.notation import (
+from kvmref.harness.notation.values import (
     Reader,
     bits,
     flag,

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from kvmref.harness.implementation import Implementation
-from kvmref.harness.in_process import MachineImplementation, load_implementation
-from kvmref.harness.subprocess_implementation import TIMEOUT, SubprocessImplementation
+from kvmref.harness.implementations.external import TIMEOUT, SubprocessImplementation
+from kvmref.harness.implementations.in_process import MachineImplementation, load_implementation
+from kvmref.harness.implementations.interface import Implementation
 
 _IN_PROCESS: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -32,7 +32,7 @@ class Target:
         """Start it.
 
         Raises `kvmref.errors.InputError` if there is no such thing, and
-        `kvmref.harness.implementation.ImplementationError` if it breaks at once.
+        `kvmref.harness.implementations.interface.ImplementationError` if it breaks at once.
         """
         if self.named is None:
             return MachineImplementation()

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from kvmref.harness.implementation import Hello, ImplementationError
+from kvmref.harness.implementations.external import SubprocessImplementation
+from kvmref.harness.implementations.interface import Hello, ImplementationError
+from kvmref.harness.notation.steps import STEP_NAMES
 from kvmref.harness.protocol.lines import encode
 from kvmref.harness.protocol.messages import ErrorAnswer
-from kvmref.harness.protocol.steps import STEP_NAMES
-from kvmref.harness.subprocess_implementation import SubprocessImplementation
 from kvmref.kernel.linux_3_3.vmx.vmcs12 import VMCS12_MEMBERS
 from kvmref.kernel.setup import Setup
 from kvmref.machine.keys import KEYS

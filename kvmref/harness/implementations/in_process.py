@@ -17,8 +17,13 @@ from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from kvmref import __version__
 from kvmref.errors import InputError
-from kvmref.harness.implementation import Answer, Hello, Implementation, ImplementationError
-from kvmref.harness.states import value_reader
+from kvmref.harness.implementations.interface import (
+    Answer,
+    Hello,
+    Implementation,
+    ImplementationError,
+)
+from kvmref.harness.notation.states import value_reader
 from kvmref.kernel.setup import Setup
 from kvmref.machine.keys import Value
 from kvmref.machine.machine import Machine

@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kvmref.errors import InputError
-from kvmref.harness.json_lines import object_of, text_of
-from kvmref.harness.notation import (
+from kvmref.harness.notation.json_lines import object_of, text_of
+from kvmref.harness.notation.operations import read_operation
+from kvmref.harness.notation.setups import read_setup
+from kvmref.harness.notation.states import Delta, State, read_delta, read_pinned, read_state
+from kvmref.harness.notation.values import (
     Reader,
     bits,
     number,
@@ -31,9 +34,6 @@ from kvmref.harness.notation import (
     require_keys,
     shown,
 )
-from kvmref.harness.operations import read_operation
-from kvmref.harness.setups import read_setup
-from kvmref.harness.states import Delta, State, read_delta, read_pinned, read_state
 from kvmref.integers import Width
 from kvmref.kernel.setup import Setup
 from kvmref.machine.steps import Destroy, Dump, Enter, Step

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import BinaryIO, Final
 
 from kvmref.errors import InputError, KvmrefError
-from kvmref.harness.implementation import Implementation
+from kvmref.harness.implementations.interface import Implementation
 from kvmref.harness.protocol.lines import LONGEST_LINE, decode, encode
 from kvmref.harness.protocol.messages import (
     ByeAnswer,

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from kvmref.harness.narration import delivered_in_words, injects
-from kvmref.harness.notation import spelled, write_event
-from kvmref.harness.states import write_value
+from kvmref.harness.notation.states import write_value
+from kvmref.harness.notation.values import spelled, write_event
 from kvmref.harness.vectors.model import EventPattern, ExpectedValue
 from kvmref.harness.vectors.names import EVENT_PARTS, Names, names_of_argument, names_of_key
+from kvmref.harness.wording.narration import delivered_in_words, injects
 from kvmref.trace import EVENTS, Event, Kind
 
 NOTHING: Final = "nothing"

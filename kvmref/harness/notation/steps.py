@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Steps as JSON objects, in the notation of the operations of recordings.
 
-The inverse of `kvmref.harness.operations.read_operation`. How an argument is spelled is in the
-table there; an argument that has its default value is not written.
+The inverse of `kvmref.harness.notation.operations.read_operation`. How an argument is spelled is in
+the table there; an argument that has its default value is not written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from typing import Final
 
-from kvmref.harness.operations import OPERATIONS
+from kvmref.harness.notation.operations import OPERATIONS
 from kvmref.machine.keys import GPR_NAMES
 from kvmref.machine.steps import (
     SETTABLE,

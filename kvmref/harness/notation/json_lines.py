@@ -11,7 +11,7 @@ import json
 from typing import Final, NoReturn
 
 from kvmref.errors import InputError
-from kvmref.harness.notation import mismatch, shown
+from kvmref.harness.notation.values import mismatch, shown
 
 
 def text_of(line: bytes) -> str:

@@ -20,8 +20,9 @@ from enum import Enum
 from itertools import pairwise
 from typing import Final
 
-from kvmref.harness.findings import item_in_words
-from kvmref.harness.narration import (
+from kvmref.harness.reports.watch import Watched
+from kvmref.harness.wording.findings import item_in_words
+from kvmref.harness.wording.narration import (
     delivered_in_words,
     entry_failed,
     injects,
@@ -30,7 +31,6 @@ from kvmref.harness.narration import (
     step_in_words,
     vector_in_words,
 )
-from kvmref.harness.watch import Watched
 from kvmref.machine.steps import Enter, Step
 from kvmref.trace import EVENTS, Event
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from kvmref.errors import InputError
+from kvmref.harness.judging.verdict import Outcome, Verdict
 from kvmref.harness.vectors.names import suggestion
 from kvmref.harness.vectors.reading import Place, array, keys, read_toml, table, text
-from kvmref.harness.verdict import Outcome, Verdict
 
 _HEADER: Final = """\
 # Vectors that this implementation is known to fail. Say for each of them why, and where it is

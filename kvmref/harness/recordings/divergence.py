@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from kvmref.harness.notation import shortened, write_event
-from kvmref.harness.states import write_value
+from kvmref.harness.notation.states import write_value
+from kvmref.harness.notation.values import shortened, write_event
 from kvmref.trace import Event
 
 ABSENT: Final = "absent"

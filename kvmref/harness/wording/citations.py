@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_KERNELS: Final = Path(__file__).parents[1] / "kernel"
+_KERNELS: Final = Path(__file__).parents[2] / "kernel"
 
 _PORTS: Final = {"3.3": "linux_3_3"}
 """Package of the port of each kernel, in ``kvmref.kernel``."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvmref.harness.deviations import Deviations, Judgement
-from kvmref.harness.verdict import Outcome, Verdict
+from kvmref.harness.judging.deviations import Deviations, Judgement
+from kvmref.harness.judging.verdict import Outcome, Verdict
 
 
 @dataclass(slots=True, frozen=True)

@@ -16,16 +16,21 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from kvmref.harness.findings import (
+from kvmref.harness.implementations.in_process import MachineImplementation
+from kvmref.harness.implementations.interface import (
+    Answer,
+    Hello,
+    Implementation,
+    ImplementationError,
+)
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
+from kvmref.harness.vectors.model import EventPattern, Expectation, Vector, VectorStep
+from kvmref.harness.wording.findings import (
     expected_in_words,
     item_in_words,
     pattern_in_words,
     value_in_words,
 )
-from kvmref.harness.implementation import Answer, Hello, Implementation, ImplementationError
-from kvmref.harness.in_process import MachineImplementation
-from kvmref.harness.vectors.model import EventPattern, Expectation, Vector, VectorStep
-from kvmref.harness.verdict import Difference, Outcome, Verdict
 from kvmref.trace import EVENTS, Event
 
 _FRAMES: Final = 6

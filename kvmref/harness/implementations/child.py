@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import IO, Final
 
 from kvmref.errors import InputError, KvmrefError
-from kvmref.harness.notation import shortened
+from kvmref.harness.notation.values import shortened
 
 LONGEST_COMPLAINT: Final = 64 << 10
 """How many bytes of standard error are kept, the last ones."""

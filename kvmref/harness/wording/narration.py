@@ -2,8 +2,8 @@
 """What happens, in sentences: steps, deliveries of events, exits and requests.
 
 They are for people who look at pictures and reports; values and items of logs are in
-`kvmref.harness.findings`. Nothing is read back from here. Whatever an implementation under test
-does has words, also what no kernel would ever do.
+`kvmref.harness.wording.findings`. Nothing is read back from here. Whatever an implementation under
+test does has words, also what no kernel would ever do.
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvmref.harness.divergence import Divergence, Observation, diverge, raised
-from kvmref.harness.recordings import (
+from kvmref.harness.notation.states import State
+from kvmref.harness.recordings.divergence import Divergence, Observation, diverge, raised
+from kvmref.harness.recordings.recording import (
     Dumped,
     Entered,
     Initial,
     Recording,
     Results,
 )
-from kvmref.harness.states import State
 from kvmref.machine.machine import Machine
 from kvmref.machine.steps import StepResult
 

@@ -12,13 +12,13 @@ from difflib import SequenceMatcher
 from textwrap import wrap
 from typing import Final
 
-from kvmref.harness.citations import citations
-from kvmref.harness.findings import item_in_words
-from kvmref.harness.narration import step_in_words
-from kvmref.harness.notation import shortened
-from kvmref.harness.protocol.steps import STEP_NAMES
+from kvmref.harness.judging.verdict import Difference, Outcome, Verdict
+from kvmref.harness.notation.steps import STEP_NAMES
+from kvmref.harness.notation.values import shortened
 from kvmref.harness.vectors.model import Vector
-from kvmref.harness.verdict import Difference, Outcome, Verdict
+from kvmref.harness.wording.citations import citations
+from kvmref.harness.wording.findings import item_in_words
+from kvmref.harness.wording.narration import step_in_words
 from kvmref.trace import Event
 
 _WIDTH: Final = 100

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kvmref.errors import InputError
-from kvmref.harness.notation import (
+from kvmref.harness.notation.values import (
     Reader,
     Shape,
     bits,

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Final, NoReturn, TypeVar
 
 from kvmref.errors import InputError
-from kvmref.harness.child import Child, ChildError
-from kvmref.harness.implementation import Answer, Hello, ImplementationError
-from kvmref.harness.notation import shortened
+from kvmref.harness.implementations.child import Child, ChildError
+from kvmref.harness.implementations.interface import Answer, Hello, ImplementationError
+from kvmref.harness.notation.values import shortened
 from kvmref.harness.protocol.lines import LONGEST_LINE, decode, encode
 from kvmref.harness.protocol.messages import (
     ANSWERS,
@@ -55,7 +55,7 @@ _COMPLAINTS_SHOWN: Final = 20
 
 
 class SubprocessImplementation:
-    """An `kvmref.harness.implementation.Implementation` that is another process."""
+    """An `kvmref.harness.implementations.interface.Implementation` that is another process."""
 
     def __init__(
         self,

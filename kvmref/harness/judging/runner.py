@@ -22,10 +22,10 @@ from types import FrameType
 from typing import Final
 
 from kvmref.errors import InputError, KvmrefError
-from kvmref.harness.check import run_vector
-from kvmref.harness.implementation import Hello, Implementation, ImplementationError
+from kvmref.harness.implementations.interface import Hello, Implementation, ImplementationError
+from kvmref.harness.judging.check import run_vector
+from kvmref.harness.judging.verdict import Outcome, Verdict
 from kvmref.harness.vectors.model import Vector
-from kvmref.harness.verdict import Outcome, Verdict
 
 MOST_ERRORS: Final = 5
 """How many vectors in a row may error before an implementation is given up."""

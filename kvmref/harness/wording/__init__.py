@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps, values and events in words, and the C functions that they are about."""
