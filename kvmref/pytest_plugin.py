@@ -76,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that make no sense before anything is collected."""
-    if any(config.getoption(f"kvmref_{name}") for name in _OPTIONS):
+    if any(config.getoption(f"kvmref_{name}") not in (None, []) for name in _OPTIONS):
         _asked(config)
 
 
@@ -96,12 +96,10 @@ def kvmref_errors(pytestconfig: pytest.Config) -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def kvmref_examiner(pytestconfig: pytest.Config) -> Iterator[Examiner]:
     """Yield the implementation under test, which is started when it is needed."""
-    from kvmref.harness.implementations.external import TIMEOUT
     from kvmref.harness.implementations.targets import Target
     from kvmref.harness.judging.runner import Examiner
 
-    timeout: float | None = pytestconfig.getoption("kvmref_answer_timeout")
-    target = Target(pytestconfig.getoption("kvmref_implementation"), timeout or TIMEOUT)
+    target = Target(pytestconfig.getoption("kvmref_implementation"), _timeout(pytestconfig))
     examiner = Examiner(target, _kernel(pytestconfig))
     yield examiner
     examiner.close()
@@ -124,7 +122,7 @@ def kvmref_check(
         try:
             verdict = kvmref_examiner.test(vector)
         except InputError as error:
-            _fail(str(error))
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         listed = deviations.get(vector.id)
         if verdict.outcome is Outcome.FAILED and listed is not None:
             pytest.xfail(listed.reason)
@@ -154,6 +152,18 @@ def _kernel(config: pytest.Config) -> str:
     return kernel
 
 
+def _timeout(config: pytest.Config) -> float:
+    from kvmref.harness.implementations.external import TIMEOUT
+
+    given: float | None = config.getoption("kvmref_answer_timeout")
+    if given is None:
+        return TIMEOUT
+    if not 0.0 < given <= 3600.0:
+        accepted = "seconds, more than 0, to 3600"
+        raise pytest.UsageError(f"--answer-timeout: found {given:g} (accepted: {accepted})")
+    return given
+
+
 def _asked(config: pytest.Config) -> Conformance:
     """Return what the options ask for; it is read when it is needed for the first time."""
     asked = config.stash.get(_ASKED, None)
@@ -174,6 +184,7 @@ def _read(config: pytest.Config) -> Conformance:
     from kvmref.harness.vectors.suite import load_suite, select
 
     kernel = _kernel(config)
+    _timeout(config)
     file: str | None = config.getoption("kvmref_deviations")
     deviations = {} if file is None else load_deviations(Path(file))
     suite = load_suite()

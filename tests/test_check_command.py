@@ -239,6 +239,7 @@ def test_vectors_are_files_folders_or_names(root: str, monkeypatch: pytest.Monke
     assert ["injection/one-off"] == [one.id for one in load_asked([file, file]).vectors]
     assert ["injection/one-off"] == [one.id for one in load_asked([f"{root}/injection"]).vectors]
     assert 2 == len(load_asked([root]).vectors)
+    assert load_asked([root]) == load_asked([str(Path(root).parent)])
     monkeypatch.chdir(Path(root) / "injection")
     assert ["injection/one-off"] == [one.id for one in load_asked([root, "one-off.toml"]).vectors][
         -1:
@@ -280,6 +281,29 @@ def test_reports_are_written_in_the_formats_of_their_suffixes(
     assert "<testsuites" in files[1].read_text()
     assert 2 == main(["check", root, "--report", str(tmp_path / "nowhere" / "report.json")])
     assert "can't be written" in capsys.readouterr().err
+
+
+def test_reports_are_written_even_if_whoever_reads_the_output_goes_away(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "kvmref", "check", "requests", "--report", str(report)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert 141 == process.wait()
+    assert 1.0 == json.loads(report.read_text())["score"]["strict"]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "problem"),
+    [
+        (">&-", "kvmref: standard output is closed\n"),
+        (">/dev/full", "kvmref: can't go on: No space left on device\n"),
+    ],
+)
+def test_an_output_that_can_not_be_written_is_one_line(redirection: str, problem: str) -> None:
+    command = f'"{sys.executable}" -m kvmref check nmi -q {redirection}'
+    run = subprocess.run(command, shell=True, cwd=PROJECT, capture_output=True, text=True)
+    assert (2, problem) == (run.returncode, run.stderr)
 
 
 def test_ctrl_c_keeps_what_was_done_and_reports_it(

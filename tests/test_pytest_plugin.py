@@ -136,6 +136,8 @@ def test_a_file_that_is_no_vector_loses_only_itself(conformance: pytest.Pytester
     [
         (["--select", "flag:nonsense"], "'flag:nonsense' selects no vector"),
         (["--kernel", "2.6"], "--kernel: found '2.6' (accepted: 3.3)"),
+        (["--answer-timeout", "0"], "--answer-timeout: found 0 (accepted: seconds, more"),
+        (["--answer-timeout", "nan"], "--answer-timeout: found nan (accepted: seconds"),
         (["--deviations", "nothing.toml"], "nothing.toml: can't be read"),
         (["--deviations", "unknown.toml"], 'deviation of an unknown vector "a/b"'),
     ],
@@ -158,6 +160,7 @@ def test_an_implementation_that_does_not_exist_is_told_in_one_line(
     result = run(conformance, "--implementation", "no_such_module:thing")
     result.assert_outcomes(passed=1, failed=2)
     assert "no module is called 'no_such_module'" in result.stdout.str()
+    assert "During handling" not in result.stdout.str()
 
 
 def test_the_package_is_a_suite_of_tests(conformance: pytest.Pytester) -> None:

@@ -357,8 +357,6 @@ def test_help_shows_what_there_is(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "the following arguments are required: command"),
-        (["play"], "invalid choice: 'play'"),
         (["replay"], "the following arguments are required: FILE"),
         (["replay", "--jobs", "0", "x"], "found '0' (accepted: an integer from 1 to 1024)"),
         (["replay", "--jobs", "two", "x"], "found 'two' (accepted: an integer from 1 to 1024)"),

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from kvmref.cli.exit_status import BROKEN, FINDING, INTERRUPTED, SUCCESS, UNUSABLE
-from kvmref.cli.progress import status_bar, watched
+from kvmref.cli.progress import status_bar
 from kvmref.cli.scores import print_scores
+from kvmref.cli.terminal import watched
 from kvmref.cli.vector_arguments import Asked, load_asked
 from kvmref.errors import InputError
 from kvmref.harness.implementations.external import TIMEOUT
@@ -79,7 +80,7 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the vectors that *arguments* name, and return the exit status."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     reports = [check_report(Path(report)) for report in given.report]
     deviations = {} if given.deviations is None else load_deviations(Path(given.deviations))
     asked = load_asked(given.vectors)
@@ -88,29 +89,34 @@ def main(arguments: Sequence[str]) -> int:
     vectors = _choose(asked, given.kernel, given.select)
     target = Target(given.implementation, given.timeout)
     run = _run(vectors, target, given, deviations, asked)
-    if not given.quiet:
-        _report(run)
-    _judge(run, asked)
-    print(_summary(run))
-    if run.interrupted:
-        print(f"interrupted after {len(run.verdicts)} of {len(vectors)} vectors", file=sys.stderr)
-    for report in reports:
-        write_report(run, report)
-    if given.write_deviations is not None:
-        path = Path(given.write_deviations)
-        count = write_deviations(path, run.verdicts, deviations)
-        print(f"{path}: {count} deviations; say why, before you rely on them", file=sys.stderr)
+    try:
+        if not given.quiet:
+            _report(run)
+        _judge(run, asked)
+        print(_summary(run), flush=True)
+    finally:
+        # Whoever reads the output may have seen enough of it, but still wants the files.
+        if run.interrupted:
+            done = f"{len(run.verdicts)} of {len(vectors)} vectors"
+            print(f"interrupted after {done}", file=sys.stderr)
+        for report in reports:
+            write_report(run, report)
+        if given.write_deviations is not None:
+            path = Path(given.write_deviations)
+            count = write_deviations(path, run.verdicts, deviations)
+            print(_drafted(path, count), file=sys.stderr)
     return _exit_status(run, asked)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
         prog="kvmref check",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("vectors", nargs="*", metavar="VECTORS", help="what to run; see below")
     add(
         "-i",
@@ -144,12 +150,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help=f"seconds that a command has for one answer (default: {TIMEOUT:g})",
     )
-    loudness = parser.add_mutually_exclusive_group()
+    loudness = made.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="the last line only")
     loudness.add_argument(
         "-v", "--verbose", action="store_true", help="one line for each vector besides"
     )
-    return parser
+    return made
 
 
 def _jobs(text: str) -> int:
@@ -284,6 +290,13 @@ def _summary(run: Run) -> str:
     count = f"{total.total} vector{'' if total.total == 1 else 's'}"
     version = f" {run.version}" if run.version else ""
     return f"{run.implementation}{version}: {count}: {'; '.join(details)} in {run.seconds:.2f} s"
+
+
+def _drafted(path: Path, count: int) -> str:
+    """Return the line about a file of deviations."""
+    if not count:
+        return f"{path}: no deviations"
+    return f"{path}: {count} deviation{'' if count == 1 else 's'}; say why, before you rely on them"
 
 
 def _exit_status(run: Run, asked: Asked) -> int:

@@ -22,8 +22,8 @@ answer is."""
 
 _EPILOG: Final = """\
 exit status:
-  0  the vector was explained
-  2  there is no such vector, or it can't be read
+  0    the vector was explained
+  2    there is no such vector, or it can't be read
 
 examples:
   kvmref explain immediate-exit/pass-2-request-is-consumed
@@ -35,16 +35,21 @@ _WIDTH: Final = 88
 
 def main(arguments: Sequence[str]) -> int:
     """Explain the vector that *arguments* name, and return the exit status."""
-    parser = argparse.ArgumentParser(
+    vector = load_one(parser().parse_args(arguments).vector)
+    print("\n".join(_lines(vector)))
+    return SUCCESS
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
         prog="kvmref explain",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("vector", metavar="ID", help="the id of a vector, or its file")
-    vector = load_one(parser.parse_args(arguments).vector)
-    print("\n".join(_lines(vector)))
-    return SUCCESS
+    made.add_argument("vector", metavar="VECTOR", help="the id of a vector, or its file")
+    return made
 
 
 def _lines(vector: Vector) -> Iterator[str]:

@@ -1,20 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A progress bar for whoever watches, and nothing for whoever doesn't.
+"""A progress bar on standard error, for whoever watches (`kvmref.cli.terminal`).
 
-The bar is drawn on standard error, and only if that is a terminal; the library that draws it is
-not even imported otherwise.
+The library that draws it is imported only when there is something to draw.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-
-def watched() -> bool:
-    """Tell whether somebody watches standard error."""
-    return sys.stderr.isatty()
 
 
 @contextmanager

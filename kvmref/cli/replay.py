@@ -19,7 +19,8 @@ from contextlib import nullcontext
 from typing import Final
 
 from kvmref.cli.exit_status import FINDING, INTERRUPTED, SUCCESS, UNUSABLE
-from kvmref.cli.progress import progress_bar, watched
+from kvmref.cli.progress import progress_bar
+from kvmref.cli.terminal import watched
 from kvmref.errors import InputError, KvmrefError
 from kvmref.harness.recordings.recording import load
 from kvmref.harness.recordings.replay import ReplayResult, replay
@@ -48,25 +49,25 @@ Outcome = ReplayResult | InputError
 
 def main(arguments: Sequence[str]) -> int:
     """Replay the files that *arguments* name, and return the exit status."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     files: list[str] = given.files
     outcomes: list[Outcome] = []
     interrupted = False
-    bar = watched() and not given.verbose
+    bar = watched() and not given.verbose and not given.quiet
     started = time.perf_counter()
     try:
         with progress_bar("replaying", len(files)) if bar else nullcontext(_nothing) as advance:
             for outcome in _outcomes(files, given.jobs):
                 outcomes.append(outcome)
                 if not bar:
-                    _report(outcome, given.verbose)
+                    _report(outcome, given.verbose, given.quiet)
                 advance()
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.perf_counter() - started
     if bar:
         for outcome in outcomes:
-            _report(outcome, given.verbose)
+            _report(outcome)
     print(_summary(outcomes, seconds))
     if interrupted:
         print(f"interrupted after {len(outcomes)} of {len(files)} files", file=sys.stderr)
@@ -74,21 +75,24 @@ def main(arguments: Sequence[str]) -> int:
     return _exit_status(outcomes)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
         prog="kvmref replay",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a recording, *.jsonl or *.jsonl.gz"
-    )
-    parser.add_argument(
+    made.add_argument("files", nargs="+", metavar="FILE", help="a recording, *.jsonl or *.jsonl.gz")
+    made.add_argument(
         "-j", "--jobs", type=_jobs, default=1, metavar="N", help="use N processes (default: 1)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="one line for each recording")
-    return parser
+    loudness = made.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="the last line only")
+    loudness.add_argument(
+        "-v", "--verbose", action="store_true", help="one line for each recording besides"
+    )
+    return made
 
 
 def _jobs(text: str) -> int:
@@ -129,11 +133,12 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _report(outcome: Outcome, verbose: bool) -> None:
+def _report(outcome: Outcome, verbose: bool = False, quiet: bool = False) -> None:
     if isinstance(outcome, InputError):
         print(outcome, file=sys.stderr)
     elif outcome.divergence is not None:
-        print(outcome.divergence.report(outcome.file))
+        if not quiet:
+            print(outcome.divergence.report(outcome.file))
     elif verbose:
         print(
             f"{outcome.file}: equal: {outcome.operations} ops, {outcome.enters} enters,"

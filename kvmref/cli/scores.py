@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from kvmref.cli.terminal import decorated
 from kvmref.harness.judging.scores import Score, percent, score, scores
 from kvmref.harness.judging.verdict import Verdict
 
@@ -22,12 +21,6 @@ _COLUMNS: Final = (
     "strict",
     "masked score",
 )
-
-
-def decorated() -> bool:
-    """Tell whether standard output is a terminal that may be given colours."""
-    dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
-    return sys.stdout.isatty() and not dumb
 
 
 def print_scores(verdicts: Sequence[Verdict]) -> None:

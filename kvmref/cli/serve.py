@@ -21,6 +21,8 @@ happen; and the reference can be tested like any other implementation."""
 _EPILOG: Final = """\
 exit status:
   0    goodbye was said, or the requests have ended
+  2    an argument is wrong
+  130  interrupted
 
 examples:
   echo '{"id":1,"request":"hello","protocol":1}' | kvmref serve
@@ -30,18 +32,23 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="kvmref serve",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--validate", action="store_true", help="check every answer too before it is given"
-    )
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     server = Server(MachineImplementation(), given.validate)
     # What has been made until here stays; the collector need not look at it again and again.
     gc.freeze()
     serve(server, sys.stdin.buffer, sys.stdout.buffer)
     return SUCCESS
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
+        prog="kvmref serve",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "--validate", action="store_true", help="check every answer too before it is given"
+    )
+    return made

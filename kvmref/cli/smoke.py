@@ -20,7 +20,7 @@ _EPILOG: Final = """\
 exit status:
   0    it speaks the protocol
   1    some answer is not what the protocol wants
-  2    the command can't be started
+  2    an argument is wrong, or the command can't be started
   3    it broke: it doesn't answer, or its answer is no message of the protocol
 
 examples:
@@ -38,7 +38,7 @@ _MARKS: Final = {
 
 def main(arguments: Sequence[str]) -> int:
     """Check the adapter that *arguments* name, and return the exit status."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     implementation = SubprocessImplementation(given.implementation, given.timeout, validate=True)
     grades = set()
     for check in smoke(implementation):
@@ -61,24 +61,29 @@ def _report(check: Check) -> None:
         print(f"        | {line}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
         prog="kvmref smoke",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--implementation", required=True, metavar="CMD", help="the adapter and its arguments"
+    made.add_argument(
+        "-i",
+        "--implementation",
+        required=True,
+        metavar="CMD",
+        help="the adapter and its arguments",
     )
-    parser.add_argument(
+    made.add_argument(
         "--timeout",
         type=_seconds,
         default=TIMEOUT,
         metavar="S",
         help="seconds for each answer (default: %(default)g)",
     )
-    return parser
+    return made
 
 
 def _seconds(text: str) -> float:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.text import Text
-
 from kvmref.cli.exit_status import SUCCESS
 from kvmref.cli.one_vector import load_one
+from kvmref.cli.terminal import decorated
 from kvmref.errors import InputError
 from kvmref.harness.reports.ftrace import trace
 from kvmref.harness.reports.svg import svg
@@ -38,8 +36,8 @@ lanes:
   ■ switch of VMCS         ◇ request taken     ○ IPI, or interrupt, taken
 
 exit status:
-  0  the vector was traced
-  2  there is no such vector, or it can't be read
+  0    the vector was traced
+  2    there is no such vector, it can't be read, or the picture can't be written
 
 examples:
   kvmref trace immediate-exit/pass-2-request-is-consumed
@@ -64,9 +62,15 @@ _STYLES: Final = {
 }
 
 
+_LANES: Final = "\n  L0  L1  L2"
+
+Part = tuple[str, str]
+"""A text and its style."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Show the vector that *arguments* name, and return the exit status."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     vector = load_one(given.vector)
     watched = watch(vector)
     picture: str | None = given.svg
@@ -83,22 +87,23 @@ def main(arguments: Sequence[str]) -> int:
     return SUCCESS
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
         prog="kvmref trace",
         description=_DESCRIPTION,
-        epilog=_EPILOG,
+        epilog=_encodable(_EPILOG, sys.stdout.encoding or "ascii"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("vector", metavar="VECTOR", help="the id of a vector, or its file")
-    parser.add_argument("--all", action="store_true", help="show the starting point as well")
-    parser.add_argument("--svg", metavar="FILE", help="write the timeline as a picture")
-    form = parser.add_mutually_exclusive_group()
+    made.add_argument("vector", metavar="VECTOR", help="the id of a vector, or its file")
+    made.add_argument("--all", action="store_true", help="show the starting point as well")
+    made.add_argument("--svg", metavar="FILE", help="write the timeline as a picture")
+    form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print it as JSON, spec/reports.md")
     form.add_argument(
         "--ftrace", action="store_true", help="print it as trace events of Linux 3.3's KVM"
     )
-    return parser
+    return made
 
 
 def _write(path: Path, contents: str) -> None:
@@ -112,20 +117,30 @@ def _write(path: Path, contents: str) -> None:
 def _show(vector: Vector, timeline: Timeline) -> None:
     encoding = sys.stdout.encoding or "ascii"
     unicode = encoding.lower().replace("-", "").startswith("utf")
-    console = Console(highlight=False, soft_wrap=True)
-    for text, style in ((vector.id, "bold"), (vector.title, "")):
-        console.print(Text(_encodable(text, encoding), style=style))
-    console.print(Text(" ".join(["\n ", "L0", " L1", " L2"]), style="bold"))
+    write = _printer()
+    write([(_encodable(vector.id, encoding), "bold")])
+    write([(_encodable(vector.title, encoding), "")])
+    write([(_LANES, "bold")])
     for line in lines(timeline, unicode=unicode):
-        console.print(_styled(line, encoding))
+        write(_styled(line, _encodable(line.text, encoding)))
 
 
-def _styled(line: Line, encoding: str) -> Text:
-    text = _encodable(line.text, encoding)
+def _printer() -> Callable[[Sequence[Part]], None]:
+    """Return what prints a line, with colours for those who want them."""
+    if not decorated():
+        return lambda parts: print("".join(text for text, _ in parts))
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    return lambda parts: console.print(Text.assemble(*parts))
+
+
+def _styled(line: Line, text: str) -> Sequence[Part]:
     if line.what is None:
-        return Text(text, style="bold")
+        return [(line.gutter + text, "bold")]
     style = _STYLES.get(line.what, "")
-    return Text.assemble((line.gutter, style if line.what is not What.OTHER else ""), (text, style))
+    return [(line.gutter, style if line.what is not What.OTHER else ""), (text, style)]
 
 
 def _encodable(text: str, encoding: str) -> str:

@@ -2,7 +2,8 @@
 """The vectors that a command line asks for.
 
 An argument is a file, or a folder of files; what is neither is an id or a glob on the ids of the
-vectors that come with kvmref. Without arguments it is all of these.
+vectors that come with kvmref. Without arguments it is all of these. A folder that has the folders
+``vectors`` and ``starting-points`` stands for the former.
 
 The id of a vector is its path below the root of its suite: that folder above it which has a folder
 ``starting-points`` beside it.
@@ -41,7 +42,7 @@ def load_asked(arguments: Sequence[str]) -> Asked:
     complete = True
     patterns = []
     for argument in arguments:
-        path = Path(argument)
+        path = _vectors_in(Path(argument))
         if path.exists():
             root = root_of(path)
             complete &= path.resolve() == root
@@ -69,6 +70,12 @@ def root_of(path: Path) -> Path:
         if (candidate.parent / "starting-points").is_dir():
             return candidate
     return folder
+
+
+def _vectors_in(path: Path) -> Path:
+    """Return the folder of vectors in *path* if starting points are beside it there, or *path*."""
+    vectors = path / "vectors"
+    return vectors if vectors.is_dir() and (path / "starting-points").is_dir() else path
 
 
 def _load(path: Path, root: Path) -> Iterator[Vector | InputError]:

@@ -38,9 +38,17 @@ examples:
 """
 
 
+_ACTIONS: Final = {
+    "list": "print one line for each vector: id, level, title",
+    "lint": "check the files, and report everything that is wrong",
+    "export": "print the vectors as one JSON object, expected values included",
+}
+"""What can be done with vectors."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what *arguments* ask for, and return the exit status."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     asked = load_asked(given.vectors)
     vectors = select(asked.vectors, given.select)
     errors = list(asked.errors)
@@ -59,32 +67,42 @@ def main(arguments: Sequence[str]) -> int:
     return UNUSABLE if errors else SUCCESS
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the arguments."""
+    made = argparse.ArgumentParser(
         prog="kvmref vectors",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    index = actions.add_parser("list", help="one line for each vector: id, level, title")
-    index.add_argument(
-        "-v", "--verbose", action="store_true", help="also why it matters, and what it is about"
-    )
-    lint = actions.add_parser("lint", help="check the files, and report everything that is wrong")
-    exported = actions.add_parser(
-        "export", help="write the vectors as one JSON object, expected values included"
-    )
-    for action in (index, lint, exported):
-        action.add_argument("vectors", nargs="*", metavar="VECTORS")
+    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, summary in _ACTIONS.items():
+        action = actions.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         action.add_argument(
+            "vectors", nargs="*", metavar="VECTORS", help="which of them (default: all)"
+        )
+        action.add_argument(
+            "-s",
             "--select",
             action="append",
             default=[],
             metavar="PATTERN",
-            help="only these: a glob on ids, flag:NAME, level:l0 or level:l1 (may be repeated)",
+            help="only these: a glob on ids, flag:NAME, level:l0 or level:l1; may be repeated",
         )
-    return parser
+        if name == "list":
+            action.add_argument(
+                "-v",
+                "--verbose",
+                action="store_true",
+                help="also why it matters, and what it is about",
+            )
+    return made
 
 
 def _list(vectors: Sequence[Vector], verbose: bool) -> None:

@@ -166,6 +166,5 @@ def _attribute(module_name: str, attribute: str) -> object:
     for part in attribute.split("."):
         found = getattr(found, part, None)
         if found is None:
-            names = ", ".join(name for name in vars(module) if not name.startswith("_"))
-            raise InputError(f"{module_name} has no attribute {attribute!r}", names or None)
+            raise InputError(f"{module_name} has no attribute {attribute!r}", "module:attribute")
     return found
