@@ -182,6 +182,15 @@ def _choose(asked: Asked, kernel: str, patterns: Sequence[str]) -> tuple[Vector,
     return select(vectors, patterns)
 
 
+def _printed(line: str) -> bool:
+    """Print *line*, and tell whether somebody still reads the output."""
+    try:
+        print(line)
+    except BrokenPipeError:
+        return False
+    return True
+
+
 def _run(
     vectors: Sequence[Vector],
     source: Source,
@@ -193,13 +202,13 @@ def _run(
     verdicts: list[Verdict] = []
     said: list[Hello] = []
     interrupted = False
+    verbose: bool = given.verbose
     started = time.perf_counter()
     try:
         with _progress(vectors, given.quiet or given.verbose) as show:
             for verdict in run_vectors(vectors, source, given.kernel, given.jobs, said.append):
                 verdicts.append(verdict)
-                if given.verbose:
-                    print(_line(verdict, deviations))
+                verbose = verbose and _printed(_line(verdict, deviations))
                 show(verdicts)
     except KeyboardInterrupt:
         interrupted = True
