@@ -38,9 +38,16 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Give the loader of vectors whatever Hypothesis can think of."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "pytest", "tests/fuzz", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
-    """Report what the recordings alone reach of the kernel and of the processor, and what not."""
-    session.install("-e", ".", "coverage")
+    """Report what of kernel and processor the recordings reach, then with the unit tests."""
+    session.install("-e", ".[test]", "coverage")
     session.run(
         "coverage",
         "run",
@@ -52,6 +59,20 @@ def coverage(session: nox.Session) -> None:
         *RECORDINGS,
     )
     session.run("coverage", "report")
+    session.run("coverage", "json", "-q", "-o", "coverage.json")
+    session.run("python", "tools/unreached.py", "coverage.json")
+    session.run(
+        "coverage",
+        "run",
+        "--append",
+        "--source=kvmref.kernel,kvmref.processor",
+        "-m",
+        "pytest",
+        "-q",
+        "tests/unit",
+        "tests/test_machine.py",
+        env={"KVMREF_TYPECHECK": "0"},
+    )
     session.run("coverage", "json", "-q", "-o", "coverage.json")
     session.run("python", "tools/unreached.py", "coverage.json")
 
