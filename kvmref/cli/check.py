@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from kvmref.cli.conventions import jobs
 from kvmref.cli.exit_status import BROKEN, FINDING, INTERRUPTED, SUCCESS, UNUSABLE
 from kvmref.cli.progress import status_bar
 from kvmref.cli.scores import print_scores
@@ -135,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--deviations", metavar="FILE", help="the vectors that are known to fail, and why: TOML")
     add("--write-deviations", metavar="FILE", help="draft such a file from what fails")
-    add("-j", "--jobs", type=_jobs, default=1, metavar="N", help="use N processes (default: 1)")
+    add("-j", "--jobs", type=jobs, default=1, metavar="N", help="use N processes (default: 1)")
     add(
         "--report",
         action="append",
@@ -156,12 +157,6 @@ def parser() -> argparse.ArgumentParser:
         "-v", "--verbose", action="store_true", help="one line for each vector besides"
     )
     return made
-
-
-def _jobs(text: str) -> int:
-    if text.isascii() and text.isdecimal() and 1 <= int(text) <= 1024:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"found {text!r} (accepted: an integer from 1 to 1024)")
 
 
 def _seconds(text: str) -> float:

@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from typing import Final
 
+from kvmref.cli.conventions import counted, jobs
 from kvmref.cli.exit_status import FINDING, INTERRUPTED, SUCCESS, UNUSABLE
 from kvmref.cli.progress import progress_bar
 from kvmref.cli.terminal import watched
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("files", nargs="+", metavar="FILE", help="a recording, *.jsonl or *.jsonl.gz")
     made.add_argument(
-        "-j", "--jobs", type=_jobs, default=1, metavar="N", help="use N processes (default: 1)"
+        "-j", "--jobs", type=jobs, default=1, metavar="N", help="use N processes (default: 1)"
     )
     loudness = made.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="the last line only")
@@ -93,12 +94,6 @@ def parser() -> argparse.ArgumentParser:
         "-v", "--verbose", action="store_true", help="one line for each recording besides"
     )
     return made
-
-
-def _jobs(text: str) -> int:
-    if text.isascii() and text.isdecimal() and 1 <= int(text) <= 1024:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"found {text!r} (accepted: an integer from 1 to 1024)")
 
 
 def _nothing() -> None:
@@ -157,15 +152,11 @@ def _summary(outcomes: Sequence[Outcome], seconds: float) -> str:
         *([f"{unreadable} unreadable"] if unreadable else []),
     ]
     return (
-        f"{_counted(len(outcomes), 'recording')}: {', '.join(verdicts)};"
+        f"{counted(len(outcomes), 'recording')}: {', '.join(verdicts)};"
         f" {sum(result.operations for result in results):,} ops, {enters:,} enters,"
         f" {sum(result.keys for result in results):,} keys compared"
         f" in {seconds:.1f} s ({enters / seconds:,.0f} enters a second)"
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _exit_status(outcomes: Sequence[Outcome]) -> int:

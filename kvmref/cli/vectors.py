@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from kvmref.cli.conventions import counted
 from kvmref.cli.exit_status import SUCCESS, UNUSABLE
 from kvmref.cli.vector_arguments import load_asked
 from kvmref.errors import InputError
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         case "lint":
             errors += _unknown_functions(vectors)
             if not errors:
-                print(f"{_counted(len(vectors), 'vector')}: all valid")
+                print(f"{counted(len(vectors), 'vector')}: all valid")
         case "export":
             json.dump(export(vectors), sys.stdout, indent=1)
             print()
@@ -128,7 +129,3 @@ def _unknown_functions(vectors: Iterable[Vector]) -> Iterator[InputError]:
                         f"functions[{index}]",
                         vector.id,
                     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
